@@ -1,0 +1,320 @@
+"""What is an endpoint and what is not, as two tables, and the inverse."""
+
+from __future__ import annotations
+
+import ipaddress
+import pickle
+import sys
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from rdzv_endpoint import EndpointError, format_rendezvous_endpoint, parse_rendezvous_endpoint, try_parse_port
+from rdzv_endpoint._ipv6 import is_ipv6_address
+
+DEFAULT = -1
+
+ACCEPTED = [
+    # nothing
+    (None, ("localhost", DEFAULT)),
+    ("", ("localhost", DEFAULT)),
+    (" \t\n", ("localhost", DEFAULT)),
+    # names and IPv4 addresses
+    ("node0", ("node0", DEFAULT)),
+    ("node0:0", ("node0", 0)),
+    ("node0:29400", ("node0", 29400)),
+    ("node0:65535", ("node0", 65535)),
+    ("node0:00080", ("node0", 80)),
+    ("  node0:29400\n", ("node0", 29400)),
+    ("Node-0.Cluster.Example.:29400", ("Node-0.Cluster.Example.", 29400)),
+    ("my_node:1", ("my_node", 1)),
+    ("-:1", ("-", 1)),
+    ("...:1", ("...", 1)),
+    ("29400", ("29400", DEFAULT)),
+    ("123.123.123.123", ("123.123.123.123", DEFAULT)),
+    ("123.123.123.123:1", ("123.123.123.123", 1)),
+    ("999.999.999.999:1", ("999.999.999.999", 1)),
+    ("bücher.example:1", ("bücher.example", 1)),
+    ("节点:1", ("节点", 1)),
+    ("node٣:1", ("node٣", 1)),
+    ("[node0]", ("node0", DEFAULT)),
+    ("[node0]:1", ("node0", 1)),
+    ("[10.0.0.1]:1", ("10.0.0.1", 1)),
+    # IPv6 addresses in brackets
+    ("[::1]", ("::1", DEFAULT)),
+    ("[2001:db8::1]:29400", ("2001:db8::1", 29400)),
+    ("[2001:DB8::1]:29400", ("2001:DB8::1", 29400)),
+    ("[1:2:3:4:5:6:7:8]:1", ("1:2:3:4:5:6:7:8", 1)),
+    ("[::ffff:1.2.3.4]:1", ("::ffff:1.2.3.4", 1)),
+    ("[fe80::1%eth0]:29400", ("fe80::1%eth0", 29400)),
+    ("[fe80::1%eth0.100~a-b_c]", ("fe80::1%eth0.100~a-b_c", DEFAULT)),
+    # IPv6 addresses without brackets
+    ("::", ("::", DEFAULT)),
+    ("::1", ("::1", DEFAULT)),
+    ("1::", ("1::", DEFAULT)),
+    ("fe80::1", ("fe80::1", DEFAULT)),
+    ("2001:db8::beef", ("2001:db8::beef", DEFAULT)),
+    ("1:2:3:4:5:6:7:8", ("1:2:3:4:5:6:7:8", DEFAULT)),
+    ("::ffff:1.2.3.4", ("::ffff:1.2.3.4", DEFAULT)),
+    ("fe80::1%eth0", ("fe80::1%eth0", DEFAULT)),
+    ("fe80::1%3", ("fe80::1%3", DEFAULT)),
+    ("fe80::1%eth0:29400", ("fe80::1%eth0", 29400)),
+    # two readings: as PyTorch, the last group is the port
+    ("fd00::1:2940", ("fd00::1", 2940)),
+    ("::1:80", ("::1", 80)),
+    ("a::b:65535", ("a::b", 65535)),
+    ("1:2:3:4:5:6:7:8:9", ("1:2:3:4:5:6:7:8", 9)),
+]
+
+REFUSED = [
+    # endpoint, bad part, its text, what the hint speaks of
+    (":123", "host", "", "before the port"),
+    ("[]:1", "host", "", "before the port"),
+    ("[]", "host", "", "before the port"),
+    ("~", "host", "~", "'~'"),
+    ("~:123", "host", "~", "'~'"),
+    ("dummy.com :123", "host", "dummy.com ", "' '"),
+    ("a b", "host", "a b", "' '"),
+    ("a/b:1", "host", "a/b", "'/'"),
+    ("'node0:1", "host", "'node0", '"\'"'),
+    ("tcp://node0:1", "host", "tcp://node0", "colons"),
+    ("a:b:80", "host", "a:b", "colons"),
+    ("[a:b]:80", "host", "a:b", "colons"),
+    ("[[::1]]:80", "host", "[::1]", "colons"),
+    ("[::1%]:80", "host", "::1%", "colons"),
+    ("[::1%et h]:80", "host", "::1%et h", "colons"),
+    ("[::1%eth0%1]:80", "host", "::1%eth0%1", "colons"),
+    ("[1.2.3.4%eth0]:80", "host", "1.2.3.4%eth0", "'%'"),
+    ("[:::1]:80", "host", ":::1", "colons"),
+    ("[12345::1]:80", "host", "12345::1", "colons"),
+    ("[::ffff:1.2.3.04]:80", "host", "::ffff:1.2.3.04", "colons"),
+    ("[", "host", "[", "'['"),
+    ("]", "host", "]", "']'"),
+    ("[::1:80", "host", "[::1", "colons"),
+    ("node0\n:80", "host", "node0\n", "'\\n'"),
+    ("[node0\n]:80", "host", "node0\n", "'\\n'"),
+    ("no\x00de:80", "host", "no\x00de", "'\\x00'"),
+    ("no\x1b[31mde:80", "host", "no\x1b[31mde", "'\\x1b'"),
+    ("no\ud800de:80", "host", "no\ud800de", "'\\ud800'"),
+    ("no\u202ede:80", "host", "no\u202ede", "'\\u202e'"),
+    ("dummy.com:", "port", "", "leave that colon out"),
+    ("[::1]:", "port", "", "leave that colon out"),
+    ("dummy.com:abc", "port", "abc", "0 to 65535"),
+    ("dummy.com:-123", "port", "-123", "0 to 65535"),
+    ("dummy.com:+80", "port", "+80", "0 to 65535"),
+    ("dummy.com: 80", "port", " 80", "0 to 65535"),
+    ("dummy.com:8_0", "port", "8_0", "0 to 65535"),
+    ("dummy.com:0x50", "port", "0x50", "0 to 65535"),
+    ("dummy.com:65536", "port", "65536", "0 to 65535"),
+    ("dummy.com:70000", "port", "70000", "0 to 65535"),
+    ("dummy.com:000080", "port", "000080", "0 to 65535"),
+    ("dummy.com:８０", "port", "８０", "0 to 65535"),
+    ("dummy.com:²", "port", "²", "0 to 65535"),
+    ("None:None", "port", "None", "0 to 65535"),
+    ('node0:29400"', "port", '29400"', "0 to 65535"),
+    ("[::1]80", "port", "1]80", "brackets"),
+    ("2001:db8::g", "port", "g", "brackets"),
+    ("1::2:99999", "port", "99999", "brackets"),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "expected"), ACCEPTED)
+def test_an_endpoint_is_split_into_host_and_port(endpoint: str | None, expected: tuple[str, int]) -> None:
+    """An accepted endpoint gives its host without brackets, and its port or the default as given."""
+    assert parse_rendezvous_endpoint(endpoint, DEFAULT) == expected
+
+
+@pytest.mark.parametrize(("endpoint", "part", "bad", "hint"), REFUSED)
+def test_a_refused_endpoint_says_what_is_bad_and_where(endpoint: str, part: str, bad: str, hint: str) -> None:
+    """The error names the bad part, its place in the text as given, and what to do, in printable characters."""
+    given_text = f"  {endpoint}\t"
+    with pytest.raises(EndpointError) as caught:
+        parse_rendezvous_endpoint(given_text, DEFAULT)
+    error = caught.value
+    assert error.part == part
+    assert error.endpoint == given_text
+    assert error.endpoint[slice(*error.span)] == bad
+    assert hint in error.hint
+    assert error.hint.isprintable()
+
+
+@pytest.mark.parametrize(("endpoint", "part", "_bad", "_hint"), REFUSED)
+def test_the_text_of_the_error_is_the_one_that_torch_users_know(endpoint: str, part: str, _bad: str, _hint: str) -> None:
+    """There are two texts, with the endpoint in them, without the white space round it."""
+    texts = {
+        "host": "The hostname of the rendezvous endpoint '{}' must be a dot-separated list of labels, an IPv4 address, "
+        "or an IPv6 address.",
+        "port": "The port number of the rendezvous endpoint '{}' must be an integer between 0 and 65536.",
+    }
+    with pytest.raises(ValueError) as caught:
+        parse_rendezvous_endpoint(f" {endpoint} ", DEFAULT)
+    assert str(caught.value) == texts[part].format(endpoint)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have no notes before Python 3.11")
+def test_the_hint_is_a_note_of_the_error() -> None:
+    """A traceback shows the hint (PEP 678)."""
+    with pytest.raises(EndpointError) as caught:
+        parse_rendezvous_endpoint("node0:http", DEFAULT)
+    assert caught.value.__notes__ == [caught.value.hint]  # type: ignore[attr-defined]  # since 3.11
+
+
+def test_an_error_survives_pickling() -> None:
+    """An error comes out of another process as it went in."""
+    with pytest.raises(EndpointError) as caught:
+        parse_rendezvous_endpoint("node0:http", DEFAULT)
+    error = caught.value
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is EndpointError
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
+
+
+@pytest.mark.parametrize("endpoint", [b"node0:1", 29400, ("node0", 1), object()])
+def test_an_endpoint_is_a_str_or_none(endpoint: object) -> None:
+    """Anything else is a TypeError that names what was expected and what came."""
+    with pytest.raises(TypeError, match=rf"^endpoint must be a str or None, not {type(endpoint).__name__}$"):
+        parse_rendezvous_endpoint(endpoint, DEFAULT)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("default", [-1, 0, 99999, None, "29400"])
+def test_the_default_port_is_returned_as_given(default: int) -> None:
+    """PyTorch passes -1 for "none given"; the parser does not judge it."""
+    assert parse_rendezvous_endpoint("node0", default) == ("node0", default)
+    assert parse_rendezvous_endpoint("", default) == ("localhost", default)
+
+
+@pytest.mark.parametrize("piece", ["a", ":", "[", "1:", "::", "%", ".", " ", "\x00", "９"])
+def test_a_mebibyte_is_parsed_or_refused(piece: str) -> None:
+    """Length is no excuse: an answer or the usual error comes."""
+    text = (piece * 2**20)[: 2**20]
+    for endpoint in (text, text + ":1", f"[{text}]:1"):
+        try:
+            host, _ = parse_rendezvous_endpoint(endpoint, DEFAULT)
+        except EndpointError:
+            continue
+        assert host == "localhost" or host in endpoint
+
+
+@given(st.text())
+@example("::1")
+@example("a:b:80")
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    """No str raises anything but EndpointError, and its span lies in the text."""
+    try:
+        host, port = parse_rendezvous_endpoint(text, DEFAULT)
+    except EndpointError as error:
+        start, end = error.span
+        assert 0 <= start <= end <= len(text)
+        assert error.hint.isprintable()
+    else:
+        assert host
+        assert port == DEFAULT or 0 <= port <= 65535
+
+
+@given(st.text(st.sampled_from("0123456789abcdefg:.%[] eth"), max_size=30))
+@example("1::2:3")
+@example("0:0:0:0:0:0:0:0")
+def test_what_is_parsed_can_be_written_and_parsed_again(text: str) -> None:
+    """Format is the inverse of parse."""
+    try:
+        host, port = parse_rendezvous_endpoint(text, 29400)
+    except EndpointError:
+        return
+    assert parse_rendezvous_endpoint(format_rendezvous_endpoint(host, port), DEFAULT) == (host, port)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "expected"),
+    [
+        ("node0", 29400, "node0:29400"),
+        ("10.0.0.1", 0, "10.0.0.1:0"),
+        ("2001:db8::1", 65535, "[2001:db8::1]:65535"),
+        ("fe80::1%eth0", 1, "[fe80::1%eth0]:1"),
+        ("node0", True, "node0:1"),
+    ],
+)
+def test_a_host_and_a_port_are_written_as_one(host: str, port: int, expected: str) -> None:
+    """Brackets stand round an IPv6 address, and round nothing else."""
+    assert format_rendezvous_endpoint(host, port) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "part"),
+    [
+        ("", 1, "host"),
+        ("a b", 1, "host"),
+        ("a:b", 1, "host"),
+        ("[::1]", 1, "host"),
+        ("node0\n", 1, "host"),
+        ("node0", -1, "port"),
+        ("node0", 65536, "port"),
+    ],
+)
+def test_what_parse_would_not_give_back_is_not_written(host: str, port: int, part: str) -> None:
+    """The inverse refuses what the parser refuses, with the same error."""
+    with pytest.raises(EndpointError) as caught:
+        format_rendezvous_endpoint(host, port)
+    error = caught.value
+    assert error.part == part
+    assert error.endpoint[slice(*error.span)] == (host if part == "host" else str(port))
+
+
+@pytest.mark.parametrize(("host", "port", "name"), [(None, 1, "host"), (b"a", 1, "host"), ("a", "1", "port")])
+def test_a_host_is_a_str_and_a_port_an_int(host: object, port: object, name: str) -> None:
+    """Anything else is a TypeError that names the argument."""
+    with pytest.raises(TypeError, match=f"^{name} must be an? "):
+        format_rendezvous_endpoint(host, port)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "port"), [("0", 0), ("80", 80), ("00080", 80), ("65535", 65535), ("65536", 65536), ("99999", 99999)]
+)
+def test_one_to_five_digits_are_a_port(text: str, port: int) -> None:
+    """Whether it is in range is the caller's to check, as in PyTorch."""
+    assert try_parse_port(text) == port
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", "  1", "1  ", "abc", "-1", "+1", "1.0", "1e3", "0x1", "1_0", "100000", "80\n", "８０", "²", "٣"]
+)
+def test_anything_else_is_no_port(text: str) -> None:
+    """Signs, spaces, a newline and digits of other scripts give None."""
+    assert try_parse_port(text) is None
+
+
+@pytest.mark.parametrize("text", [None, 80, b"80"])
+def test_a_port_is_read_from_a_str(text: object) -> None:
+    """Anything else is a TypeError."""
+    with pytest.raises(TypeError, match="^port_str must be a str, not "):
+        try_parse_port(text)  # type: ignore[arg-type]
+
+
+@given(
+    st.one_of(
+        st.text(st.sampled_from("0123456789abcdefABCDEF:.g"), max_size=46),
+        st.ip_addresses(v=6).map(str),
+        st.ip_addresses(v=6).map(lambda ip: ip.exploded),
+        st.ip_addresses(v=4).map(lambda ip: f"::ffff:{ip}"),
+        st.ip_addresses(v=4).map(lambda ip: f"1:2:3:4:5:6:{ip}"),
+    )
+)
+@example("::")
+@example("1:2:3:4:5:6:7::")
+@example("::1:2:3:4:5:6:7:8")
+@example("1::2::3")
+@example("1.2.3.4")
+@example("1.2.3.4::")
+@example("::1.2.3.4:5")
+@example("::256.1.1.1")
+@example("::1.2.3")
+@example("1:2:3:4:5:6:7:1.2.3.4")
+def test_an_ipv6_address_is_what_the_standard_library_takes_for_one(text: str) -> None:
+    """Our own recogniser is there for its import time alone: it agrees with ipaddress."""
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        expected = False
+    else:
+        expected = True
+    assert is_ipv6_address(text) is expected
