@@ -1,0 +1,156 @@
+"""Proof that a connection to an address arrives at this machine, whatever translates addresses on the way.
+
+This machine listens on the port and connects to the address: only if its own random text comes in through its own listener,
+the address leads here. One loop, no threads, a bounded number of strangers. The connector speaks first, and the listener closes
+every connection without a byte, at once when it has heard enough: a client of a store that comes by meanwhile, or another node
+that probes, just tries again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+from time import monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NONCE_BYTES = 16
+# A connection that leads here has arrived after a round trip, or a few where packets were lost. One that leads to a silent
+# stranger, such as a live store, would never end by itself.
+_MOST_SECONDS = 3.0
+# Strangers that connect and say nothing are kept until there are this many, then the oldest goes.
+_MOST_VISITORS = 64
+
+
+def probe(addresses: Sequence[str], port: int, deadline: float) -> str | None:
+    """Whether a connection to one of the addresses, on the port, arrives at this machine.
+
+    Returns:
+        The own address at which it arrived; None where none arrived before the deadline, of the monotonic clock.
+
+    Raises:
+        OSError: The port cannot be listened on, so nothing can be proved.
+    """
+    listener = _listen(port)
+    with listener, selectors.DefaultSelector() as selector:
+        loop = _Probe(selector, listener)
+        try:
+            for address in addresses:
+                loop.connect(address, port)
+            return loop.run(min(deadline, monotonic() + _MOST_SECONDS))
+        finally:
+            loop.close()
+
+
+def _listen(port: int) -> socket.socket:
+    dual_stack = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual_stack else socket.AF_INET
+    # create_server sets SO_REUSEADDR on POSIX alone: on Windows it would let two programs share the port.
+    listener = socket.create_server(("", port), family=family, backlog=_MOST_VISITORS, dualstack_ipv6=dual_stack)
+    listener.setblocking(False)
+    return listener
+
+
+class _Probe:
+    """The sockets of one probe: the listener, own connections on their way out, visitors on their way in."""
+
+    def __init__(self, selector: selectors.BaseSelector, listener: socket.socket) -> None:
+        self._nonce = os.urandom(_NONCE_BYTES)
+        self._selector = selector
+        self._listener = listener
+        self._outgoing: set[socket.socket] = set()
+        self._heard: dict[socket.socket, bytes] = {}
+        selector.register(listener, selectors.EVENT_READ)
+
+    def connect(self, address: str, port: int) -> None:
+        try:
+            family, kind, protocol, _, target = socket.getaddrinfo(
+                address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            )[0]
+            outgoing = socket.socket(family, kind, protocol)
+        except OSError:
+            return
+        outgoing.setblocking(False)
+        if outgoing.connect_ex(target) in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
+            self._outgoing.add(outgoing)
+            self._selector.register(outgoing, selectors.EVENT_WRITE)
+        else:
+            outgoing.close()
+
+    def run(self, deadline: float) -> str | None:
+        while self._outgoing:
+            remaining = deadline - monotonic()
+            if remaining <= 0:
+                break
+            for key, _ in self._selector.select(remaining):
+                ready: socket.socket = key.fileobj  # type: ignore[assignment]
+                if ready is self._listener:
+                    self._accept()
+                elif ready in self._heard:
+                    arrived_at = self._listen_to(ready)
+                    if arrived_at is not None:
+                        return arrived_at
+                elif ready in self._outgoing:
+                    self._speak(ready, key.events)
+        return None
+
+    def _accept(self) -> None:
+        try:
+            visitor, _ = self._listener.accept()
+        except OSError:
+            return
+        visitor.setblocking(False)
+        if len(self._heard) >= _MOST_VISITORS:
+            self._drop(next(iter(self._heard)))
+        self._heard[visitor] = b""
+        self._selector.register(visitor, selectors.EVENT_READ)
+
+    def _listen_to(self, visitor: socket.socket) -> str | None:
+        """The own address if the visitor is this probe itself."""
+        heard = self._heard[visitor]
+        try:
+            more = visitor.recv(_NONCE_BYTES - len(heard))
+        except BlockingIOError:
+            return None
+        except OSError:
+            more = b""
+        heard += more
+        if heard == self._nonce:
+            return str(visitor.getsockname()[0])
+        if more and self._nonce.startswith(heard):
+            self._heard[visitor] = heard
+        else:
+            self._drop(visitor)
+        return None
+
+    def _speak(self, outgoing: socket.socket, events: int) -> None:
+        """Say the nonce once connected; then only the end of the connection is of interest."""
+        try:
+            if events & selectors.EVENT_WRITE:
+                outgoing.send(self._nonce)
+                self._selector.modify(outgoing, selectors.EVENT_READ)
+                return
+            if outgoing.recv(1):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._outgoing.discard(outgoing)
+        self._close(outgoing)
+
+    def _drop(self, visitor: socket.socket) -> None:
+        del self._heard[visitor]
+        self._close(visitor)
+
+    def _close(self, connection: socket.socket) -> None:
+        self._selector.unregister(connection)
+        connection.close()
+
+    def close(self) -> None:
+        for connection in (*self._outgoing, *self._heard):
+            connection.close()

@@ -1,0 +1,142 @@
+"""What the kernel says of an address, on this machine as it is. Other machines are made in tests/multihost."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+import pytest
+from rdzv_hostmatch import _address, is_local_address, source_address
+
+needs_ipv6 = pytest.mark.skipif(
+    not socket.has_dualstack_ipv6(), reason="this machine has IPv6 switched off; tests/multihost has hosts with it"
+)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1", "::FFFF:7f00:1", pytest.param("::1", marks=needs_ipv6)])
+def test_a_loopback_address_is_local(address: str) -> None:
+    """In every spelling."""
+    assert is_local_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "203.0.113.1",
+        "2001:db8::1",
+        "::ffff:203.0.113.1",
+        "0.0.0.0",
+        "::",
+        "::ffff:0.0.0.0",
+        "255.255.255.255",
+        "127.255.255.255",
+        "224.0.0.1",
+        "::ffff:224.0.0.1",
+        "ff02::1",
+        "ff02::1%1",
+        "fe80::1",
+        "fe80::1%no-such-zone",
+        "fe80::1%999999",
+        "::1%no-such-zone",
+    ],
+)
+def test_a_foreign_or_shared_address_is_not_local(address: str) -> None:
+    """Foreign, unspecified, broadcast and multicast addresses, and zones that are not here."""
+    assert not is_local_address(address)
+
+
+@pytest.mark.parametrize("ask", [is_local_address, source_address])
+@pytest.mark.parametrize("text", ["", "localhost", "127.1", "1.2.3", "[::1]", "::1%", "1.2.3.4%eth0", "\x00", "::1\n"])
+def test_what_is_no_address_is_a_value_error(ask: Any, text: str) -> None:
+    """Names are never looked up here."""
+    with pytest.raises(ValueError, match="^address must be an IPv4 or IPv6 address, not "):
+        ask(text)
+
+
+@pytest.mark.parametrize("ask", [is_local_address, source_address])
+@pytest.mark.parametrize("value", [None, 1, b"\x7f\x00\x00\x01"])
+def test_an_address_is_a_str(ask: Any, value: object) -> None:
+    """Ints and bytes, which the standard library would take for addresses, are TypeErrors."""
+    with pytest.raises(TypeError, match="^address must be a str, not "):
+        ask(value)
+
+
+def test_an_address_one_may_bind_but_does_not_have_is_not_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ip_nonlocal_bind the kernel binds to anything; only a text that comes back proves the address."""
+
+    class Mute(socket.socket):
+        def send(self, data: Any, flags: int = 0, /) -> int:
+            return len(data)
+
+    monkeypatch.setattr(socket, "socket", Mute)
+    monkeypatch.setattr(_address, "_ECHO_SECONDS", 0.01)
+    assert not is_local_address("127.0.0.1")
+
+
+class Dropping(socket.socket):
+    """A datagram socket behind a firewall that lets no datagram out."""
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+def test_a_firewall_that_drops_datagrams_to_oneself_does_not_hide_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A TCP connection from the address to itself is proof too."""
+    monkeypatch.setattr(socket, "socket", Dropping)
+    assert is_local_address("127.0.0.1")
+
+
+def test_behind_such_a_firewall_a_connection_that_does_not_arrive_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ip_nonlocal_bind the connection leaves for the machine that has the address."""
+
+    class Leaving(Dropping):
+        def connect(self, address: Any, /) -> None:
+            if self.type == socket.SOCK_STREAM:
+                raise TimeoutError("timed out")
+
+    monkeypatch.setattr(socket, "socket", Leaving)
+    assert not is_local_address("127.0.0.1")
+
+
+@pytest.mark.parametrize("ask", [is_local_address, source_address])
+@pytest.mark.parametrize(("code", "raised"), [(errno.EAFNOSUPPORT, False), (errno.EMFILE, True), (errno.EPERM, True)])
+def test_a_refused_socket_is_told_from_a_missing_family(
+    monkeypatch: pytest.MonkeyPatch, ask: Any, code: int, raised: bool
+) -> None:
+    """Without IPv6 no IPv6 address is local; without a file descriptor nobody knows."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, "refused")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    if raised:
+        with pytest.raises(OSError, match="refused"):
+            ask("::1")
+    else:
+        assert not ask("::1")
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "127.3.2.1", "0.0.0.0", "255.255.255.255", "::1", "fe80::1", "fe80::1%no-such-zone"]
+)
+def test_there_is_no_source_address_that_others_could_use(address: str) -> None:
+    """Loopback, unspecified and link-local sources, and targets without a route, give None."""
+    assert source_address(address) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"), [(("10.0.0.5", 1), "10.0.0.5"), (("fe80::1%eth0", 1, 0, 2), None), (("0.0.0.0", 1), None)]
+)
+def test_the_source_address_is_the_route_s(monkeypatch: pytest.MonkeyPatch, source: Any, expected: str | None) -> None:
+    """What the kernel would send from, as text."""
+
+    class Routed(socket.socket):
+        def connect(self, address: Any, /) -> None:
+            assert address == ("203.0.113.1", 9)
+
+        def getsockname(self) -> Any:
+            return source
+
+    monkeypatch.setattr(socket, "socket", Routed)
+    assert source_address("203.0.113.1") == expected

@@ -1,0 +1,200 @@
+"""How long it takes: bounded whatever the resolver does, and never longer than it must."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import textwrap
+import threading
+from time import monotonic
+from typing import Any
+
+import pytest
+from rdzv_hostmatch import MatchRule, _lookup, _match, match_host, matches_machine_hostname
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.sleeps: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock in place of the machine's."""
+    made_up = Clock()
+    for module in (_match, _lookup):
+        monkeypatch.setattr(module, "monotonic", made_up.monotonic)
+    monkeypatch.setattr(_match, "sleep", made_up.sleep)
+    return made_up
+
+
+def run(program: str) -> str:
+    """The output of a Python program of its own process."""
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def test_the_answer_comes_while_the_server_withholds_its_own(machine: Any, withheld: object) -> None:
+    """Timeout bounds the look-ups, of the host and of the own name together."""
+    machine.answers.update({"other": withheld, "node0": withheld})
+    match = match_host("other", timeout=0.05)
+    assert not machine.release.is_set()
+    assert (match.answer, match.rule) == (None, MatchRule.UNRESOLVED)
+    assert match.error == "no answer to the look-up within 0.05 s"
+
+
+def test_the_own_name_is_looked_up_beside_a_host_that_gets_no_answer(machine: Any, withheld: object) -> None:
+    """PyTorch would find the canonical name once the look-up of the host failed; so do we, before it has."""
+    machine.answers.update({"node0.cluster": withheld, "node0": (["10.0.0.5"], "node0.cluster")})
+    match = match_host("node0.cluster", timeout=0.2)
+    assert not machine.release.is_set()
+    assert match.rule is MatchRule.CANONICAL_NAME
+
+
+def test_a_slow_answer_still_counts(machine: Any, withheld: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer in the second half of the timeout, after the own name had its turn, is compared like an early one."""
+    slow = threading.Event()
+    getaddrinfo = machine.getaddrinfo
+
+    def answer(host: str, port: object, **options: object) -> object:
+        if host == "other":
+            slow.wait()
+        if host == "node0":
+            slow.set()
+        return getaddrinfo(host, port, **options)
+
+    monkeypatch.setattr("socket.getaddrinfo", answer)
+    machine.answers.update({"other": ["10.0.0.5"]})
+    assert match_host("other", timeout=2.0).rule is MatchRule.RESOLVED_ADDRESS
+
+
+def test_a_first_label_counts_when_the_server_is_dead(machine: Any, withheld: object) -> None:
+    """No answer is as good as none."""
+    machine.answers["node0.cluster"] = withheld
+    assert match_host("node0.cluster", timeout=0.02).rule is MatchRule.FIRST_LABEL
+
+
+def test_no_time_at_all_is_enough_for_what_needs_none(machine: Any, withheld: object) -> None:
+    """With a timeout of 0 own names and addresses are known, and nothing is waited for."""
+    machine.answers.update({"node0": withheld, "other": withheld})
+    assert match_host("node0", timeout=0)
+    assert match_host("10.0.0.5", timeout=0)
+    assert match_host("other", timeout=0).answer is None
+    assert match_host("203.0.113.9", timeout=0).answer is False
+
+
+@pytest.mark.parametrize("forever", [float("inf"), 1e300])
+def test_a_timeout_may_be_longer_than_a_thread_can_wait(machine: Any, forever: float) -> None:
+    """A bound that nobody will live to see is a bound."""
+    assert match_host("10.0.0.5", timeout=forever)
+    assert match_host("other", timeout=forever).answer is None
+
+
+def test_a_name_that_is_not_there_yet_is_waited_for(machine: Any, clock: Clock, caplog: Any) -> None:
+    """Rounds start until the name resolves, with growing pauses, and the log says how long it has waited."""
+    caplog.set_level(logging.INFO, "rdzv_hostmatch")
+    sleep = clock.sleep
+
+    def sleep_and_appear(seconds: float) -> None:
+        sleep(seconds)
+        if clock.now > 1006:
+            machine.answers["late"] = ["10.0.0.5"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_match, "sleep", sleep_and_appear)
+        match = match_host("late", wait=60)
+    assert match.rule is MatchRule.RESOLVED_ADDRESS
+    assert clock.sleeps == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0]
+    assert match.elapsed == sum(clock.sleeps)
+    assert caplog.messages[0].startswith("'late' cannot be looked up yet: gaierror")
+    assert caplog.messages[-1].endswith("waited 5.8 s, will give up after 60 s")
+
+
+def test_waiting_ends(machine: Any, clock: Clock) -> None:
+    """Wait is the time in which rounds start; the last pause is cut to it."""
+    match = match_host("never", wait=3)
+    assert match.answer is None
+    assert clock.sleeps == [0.25, 0.5, 1.0, 1.25]
+    assert machine.looked_up == ["never", "node0"] * 5
+
+
+def test_only_a_name_without_an_answer_is_waited_for(machine: Any, clock: Clock) -> None:
+    """A decision that is there is not put off."""
+    machine.answers["elsewhere"] = ["203.0.113.9"]
+    for host in ("elsewhere", "203.0.113.9", "10.0.0.5", "node0", "a b"):
+        match_host(host, wait=60)
+    assert clock.sleeps == []
+
+
+def test_a_first_label_is_no_reason_to_stop_waiting(machine: Any, clock: Clock) -> None:
+    """It is a guess for want of a record, so the record is waited for first."""
+    assert match_host("node0.cluster", wait=1).rule is MatchRule.FIRST_LABEL
+    assert sum(clock.sleeps) == 1
+
+
+def test_a_look_up_that_still_runs_is_waited_for_again_and_not_started_twice(machine: Any, withheld: object) -> None:
+    """However many rounds there are."""
+    machine.answers["slow"] = withheld
+    match_host("slow", timeout=0.01, wait=0.6)
+    assert machine.looked_up.count("slow") == 1
+
+
+def test_an_own_name_that_resolved_is_not_looked_up_again(machine: Any, clock: Clock) -> None:
+    """Only what failed is asked again in the next round."""
+    machine.answers["node0"] = ["10.0.0.5"]
+    match_host("never", wait=1)
+    assert machine.looked_up.count("node0") == 1
+    assert machine.looked_up.count("never") > 1
+
+
+def test_a_probe_keeps_its_share_of_the_timeout(machine: Any, withheld: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead name server for the own name does not use up the time in which a connection could arrive."""
+    deadlines = []
+    monkeypatch.setattr("rdzv_hostmatch._probe.probe", lambda _a, _p, deadline: deadlines.append(deadline))
+    machine.answers["node0"] = withheld
+    match = match_host("203.0.113.9", timeout=0.2, probe_port=29400)
+    assert match.rule is MatchRule.PROBE_ELSEWHERE
+    assert monotonic() < deadlines[0]
+
+
+def test_without_a_thread_the_look_up_happens_in_place(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system out of threads gets its answer all the same."""
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    machine.answers["alias"] = ["10.0.0.5"]
+    assert matches_machine_hostname("alias")
+
+
+def test_a_process_exits_at_once_while_a_look_up_hangs() -> None:
+    """Whoever runs this test would wait for ever otherwise."""
+    program = """
+        import socket, threading
+        socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
+        from rdzv_hostmatch import match_host
+        print(match_host("other", timeout=0.01).answer)
+    """
+    assert run(program).split() == ["None"]
+
+
+def test_it_answers_while_the_interpreter_exits() -> None:
+    """Python 3.12 and newer start no thread then."""
+    program = """
+        import atexit
+        from rdzv_hostmatch import matches_machine_hostname
+        atexit.register(lambda: print(matches_machine_hostname("localhost"), matches_machine_hostname("203.0.113.9")))
+    """
+    assert run(program).split() == ["True", "False"]

@@ -1,0 +1,187 @@
+"""The probe, over real sockets on loopback. Its use through NAT and virtual addresses is tested in tests/multihost."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from time import monotonic
+from typing import Any
+
+import pytest
+from rdzv_hostmatch import MatchRule, _probe, match_host
+from rdzv_hostmatch._probe import probe
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that was free a moment ago."""
+    with socket.create_server(("", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def stranger() -> Iterator[socket.socket]:
+    """A listener on loopback that accepts and says nothing, such as a live store."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def far() -> float:
+    """A deadline that no test should meet."""
+    return monotonic() + 60
+
+
+def connecting_to(monkeypatch: pytest.MonkeyPatch, other_port: int) -> None:
+    """Let the probe's own connections go to another port, as if the address led to another machine."""
+    connect = _probe._Probe.connect
+    monkeypatch.setattr(_probe._Probe, "connect", lambda self, address, _port: connect(self, address, other_port))
+
+
+def test_a_connection_that_arrives_is_proof(port: int) -> None:
+    """The own address at which it arrived is told."""
+    arrived_at = probe(["127.0.0.1"], port, far())
+    assert arrived_at in ("127.0.0.1", "::ffff:127.0.0.1")
+
+
+def test_one_of_several_addresses_is_enough(port: int) -> None:
+    """Addresses that cannot be connected to are passed over."""
+    assert probe(["not an address", "fe80::1%no-such-zone", "127.0.0.1"], port, far())
+
+
+def test_a_refused_connection_proves_the_contrary(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens where the address leads, and here somebody did."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closed_port = listener.getsockname()[1]
+    connecting_to(monkeypatch, closed_port)
+    assert probe(["127.0.0.1"], port, far()) is None
+
+
+def test_a_silent_stranger_is_waited_for_only_a_moment(
+    port: int, stranger: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A live store elsewhere takes the text, says nothing, and never closes."""
+    connecting_to(monkeypatch, stranger.getsockname()[1])
+    monkeypatch.setattr(_probe, "_MOST_SECONDS", 0.05)
+    assert probe(["127.0.0.1"], port, far()) is None
+    accepted, _ = stranger.accept()
+    with accepted:
+        assert len(accepted.recv(64)) == 16
+
+
+def test_another_node_s_listener_closes_and_that_is_a_no(
+    port: int, stranger: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two nodes that probe at once do not take each other for themselves; neither waits."""
+    connecting_to(monkeypatch, stranger.getsockname()[1])
+
+    def answer_something_and_close() -> None:
+        accepted, _ = stranger.accept()
+        with accepted:
+            accepted.recv(64)
+            accepted.send(b"HTTP/1.1 400 Bad Request\r\n")
+
+    other = threading.Thread(target=answer_something_and_close)
+    other.start()
+    assert probe(["127.0.0.1"], port, far()) is None
+    other.join()
+
+
+def test_a_busy_port_proves_nothing(machine: Any, port: int) -> None:
+    """A live store on the port is left alone, and the decision is undecided."""
+    with socket.create_server(("127.0.0.1", port)):
+        match = match_host("203.0.113.9", probe_port=port)
+    assert (match.answer, match.rule) == (None, MatchRule.PROBE_BUSY)
+    assert match.error
+
+
+def test_the_listener_closes_strangers_without_a_byte(port: int) -> None:
+    """Whoever says something else, such as a client of a store, hears nothing and may try again at once."""
+    with socket.create_server(("127.0.0.1", port)) as listener, selectors.DefaultSelector() as selector:
+        listener.setblocking(False)
+        loop = _probe._Probe(selector, listener)
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as rude:
+            rude.sendall(bytes(range(16)))
+            loop._accept()
+            (visitor,) = loop._heard
+            selector.select(10)
+            assert loop._listen_to(visitor) is None
+            assert rude.recv(64) == b""
+        loop.close()
+
+
+def test_strangers_are_bounded_in_number(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest goes when there are too many, and the probe still finds itself."""
+    monkeypatch.setattr(_probe, "_MOST_VISITORS", 2)
+    connect = _probe._Probe.connect
+    kept: list[int] = []
+
+    def connect_after_a_crowd(self: Any, address: str, port: int) -> None:
+        for _ in range(3):
+            crowd.enter_context(socket.create_connection((address, port), timeout=60))
+            self._accept()
+        kept.append(len(self._heard))
+        connect(self, address, port)
+
+    monkeypatch.setattr(_probe._Probe, "connect", connect_after_a_crowd)
+    with ExitStack() as crowd:
+        assert probe(["127.0.0.1"], port, far())
+    assert kept == [2]
+
+
+def test_the_own_text_may_come_in_pieces(port: int) -> None:
+    """A text that arrives in two segments is the same text; a wrong or an early end is a stranger's."""
+    with socket.create_server(("127.0.0.1", port)) as listener, selectors.DefaultSelector() as selector:
+        listener.setblocking(False)
+        loop = _probe._Probe(selector, listener)
+        nonce = loop._nonce
+        with socket.create_connection(("127.0.0.1", port)) as outside:
+            loop._accept()
+            (visitor,) = loop._heard
+            assert loop._listen_to(visitor) is None
+            outside.sendall(nonce[:7])
+            selector.select(10)
+            assert loop._listen_to(visitor) is None
+            outside.sendall(nonce[7:])
+            selector.select(10)
+            assert loop._listen_to(visitor) == "127.0.0.1"
+        for end in (b"", nonce[:3] + b"\x00" * 13):
+            with socket.create_connection(("127.0.0.1", port)) as outside:
+                loop._accept()
+                visitor = list(loop._heard)[-1]
+                outside.sendall(end)
+                outside.shutdown(socket.SHUT_WR)
+                selector.select(10)
+                assert loop._listen_to(visitor) is None
+                assert visitor not in loop._heard
+        loop.close()
+
+
+def test_a_listener_without_visitors_accepts_nobody(port: int) -> None:
+    """A visitor that is gone before it was let in is no error."""
+    with socket.create_server(("127.0.0.1", port)) as listener, selectors.DefaultSelector() as selector:
+        listener.setblocking(False)
+        loop = _probe._Probe(selector, listener)
+        loop._accept()
+        assert not loop._heard
+
+
+def test_a_probe_decides_last(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a foreign address is probed: what resolves to nothing has nowhere to connect to, a yes needs no proof."""
+    probed = []
+
+    def arrive(addresses: tuple[str, ...], port: int, _deadline: float) -> str:
+        probed.append((addresses, port))
+        return "10.0.0.5"
+
+    monkeypatch.setattr(_probe, "probe", arrive)
+    machine.answers.update({"virtual": ["203.0.113.9"], "node0": ["10.0.0.5"]})
+    for host in ("node0", "10.0.0.5", "unknown", "0.0.0.0", "a b", "localhost"):
+        match_host(host, probe_port=29400)
+    assert probed == []
+    match = match_host("virtual", probe_port=29400)
+    assert (match.rule, match.local_address) == (MatchRule.PROBE, "10.0.0.5")
+    assert match.warnings == ()
+    assert probed == [(("203.0.113.9",), 29400)]
