@@ -1,0 +1,163 @@
+"""The thread of a timer: it waits, calls the function, counts, and ends when told.
+
+A job says what to call and when. A run is one thread of a job: it never knows the timer, so that the last reference to
+the timer can end it. The two tell each other things through two bare locks, and through counters that only the thread
+writes. For one of the locks only the thread ever waits, for the other nobody, so that signal handlers, finalizers and
+the function itself may call anything at any moment.
+
+`monotonic_ns`, `wait` and `urandom` are this module's clock, patience and chance: tests replace them.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from os import getpid, urandom
+from time import monotonic_ns
+
+from ._schedule import MissedTick, grid_points_passed, next_deadline
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
+    from collections.abc import Callable
+
+
+# How long, in seconds, to wait for a thread that has nothing left to do but to end, for which it needs microseconds.
+# There is a bound because signal handlers and finalizers may have us wait on a thread that they interrupted while it
+# held one of the locks of `threading`, which the other thread needs to end.
+_PATIENCE = 5.0
+
+
+def wait(wake: threading.Lock, seconds: float) -> bool:
+    """Wait for ``wake`` to be released, for so many seconds at most: was it?"""
+    return wake.acquire(timeout=seconds)
+
+
+def _random_up_to(limit: int) -> int:
+    # The generator of `random` is the user's: training scripts seed it alike on every node, which would have all nodes
+    # tick at once, and drawing from it on another thread would make their own numbers irreproducible.
+    return limit * int.from_bytes(urandom(4), "big") >> 32
+
+
+def _report(error: Exception) -> None:
+    thread = threading.current_thread()
+    try:
+        threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
+    except Exception as hook_error:  # noqa: BLE001 - whatever the user's hook may raise
+        # A broken hook must not end the timer either. This one is where `threading` itself ends up, and never raises.
+        sys.__excepthook__(type(hook_error), hook_error, hook_error.__traceback__)
+
+
+class Job:
+    """What to call and when: settled before the start, only read from then on."""
+
+    def __init__(self, period: int, call: Callable[[], object]) -> None:
+        self.period = period
+        self.call = call
+        self.name: str | None = None
+        self.policy = MissedTick.DELAY
+        self.jitter = 0
+        self.error_handler: Callable[[Exception, int], object] | None = None
+
+    def goes_on_after(self, error: Exception, failures: int) -> bool:
+        """Tell the user of the newest of so many failures in a row; False when the user wants no more of them."""
+        # A function that fails for hours is worth a few reports, not one for each tick.
+        is_due = failures & (failures - 1) == 0
+        if self.error_handler is not None:
+            try:
+                return self.error_handler(error, failures) is not False
+            except Exception as handler_error:  # noqa: BLE001 - whatever the user's handler may raise
+                if is_due:
+                    _report(handler_error)
+        if is_due:
+            _report(error)
+        return True
+
+
+class Run:
+    """One thread of a job. Its counters are written by that thread only; on the class, they are those of no run."""
+
+    ticks = 0
+    missed = 0
+    consecutive_failures = 0
+    lateness = 0.0
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.pid = getpid()
+        # Held until the thread is to end: it waits for its next tick by waiting for this.
+        self.wake = threading.Lock()
+        self.wake.acquire()
+        # Held by the thread, and never waited for, while the function runs.
+        self.calling = threading.Lock()
+        # The threads that wait for this one to end: before Python 3.13 a thread cannot do so twice, one in the other.
+        self.waiting: set[int] = set()
+        self.thread = threading.Thread(target=self.loop, name=job.name or "PeriodicTimer", daemon=True)
+        self.start = self.now = monotonic_ns()
+
+    def loop(self) -> None:
+        """Tick until told to end; what the thread runs."""
+        job = self.job
+        goes_on = True
+        while goes_on:
+            deadline = next_deadline(self.now, self.start, job.period, job.policy)
+            if job.jitter:
+                deadline += _random_up_to(job.jitter)
+            goes_on = self.tick(deadline)
+
+    def tick(self, deadline: int) -> bool:
+        """Wait for the deadline and call the function once; False when the thread has to end."""
+        try:
+            while (now := monotonic_ns()) < deadline:
+                if wait(self.wake, (deadline - now) / 1e9):
+                    return False
+            with self.calling:
+                # Asked again under the lock: who has cancelled, and then finds it free, may rely on no call to follow.
+                if not self.wake.locked():
+                    return False
+                self.ticks += 1
+                self.lateness = (now - deadline) / 1e9
+                try:
+                    self.job.call()
+                    self.consecutive_failures = 0
+                except Exception as error:  # noqa: BLE001 - whatever the user's function may raise
+                    self.consecutive_failures += 1
+                    if not self.job.goes_on_after(error, self.consecutive_failures):
+                        return False
+                # In a child that the function has forked this thread is the only one, and not the timer's any more.
+                return getpid() == self.pid
+        except SystemExit:
+            # Not for `threading`, which reports whatever else is no Exception: only its default hook ignores this one.
+            return False
+        finally:
+            self.now = monotonic_ns()
+            if self.job.policy is MissedTick.SKIP:
+                self.missed = grid_points_passed(self.now, self.start, self.job.period) - self.ticks
+
+    def stop(self) -> None:
+        """Have the thread end at the next opportunity."""
+        try:  # noqa: SIM105 - importing contextlib costs more
+            self.wake.release()
+        except RuntimeError:
+            # It has been released before.
+            pass
+
+    def join(self, timeout: float | None) -> bool:
+        """Wait ``timeout`` seconds at most for a call that is under way, then for the thread: is it gone?
+
+        Neither the thread itself waits, nor a signal handler that has interrupted this very method.
+        """
+        caller = threading.get_ident()
+        if caller in self.waiting or (self.thread.is_alive() and caller == self.thread.ident):
+            return False
+        self.waiting.add(caller)
+        try:
+            while timeout is None and self.calling.locked():
+                self.thread.join(_PATIENCE)
+            self.thread.join(timeout if self.calling.locked() else _PATIENCE)
+        except RuntimeError:
+            # Python refuses to join a thread that is just being started.
+            return False
+        finally:
+            self.waiting.discard(caller)
+        return not self.thread.is_alive()

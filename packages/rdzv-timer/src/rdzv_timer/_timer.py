@@ -1,0 +1,245 @@
+"""The timer that its user holds: it configures a job, starts and ends the run, and shows the counters."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from os import getpid
+
+from ._run import Job, Run
+from ._schedule import MissedTick
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
+    from collections.abc import Callable
+    from datetime import timedelta
+
+_STARTED = "The timer has already started."
+
+
+class PeriodicTimer:
+    """Call ``function(*args, **kwargs)`` every ``interval``, on a daemon thread, until cancelled.
+
+    The first call comes one interval after `start`, calls never overlap, and by default the next one starts one
+    interval after the end of the last (`set_missed_tick`). The class takes the place of ``_PeriodicTimer`` of
+    ``torch.distributed.elastic.rendezvous.utils``: same names, same defaults.
+
+    An exception does not end the timer (`set_error_handler`). `SystemExit` ends it quietly. Anything else that is no
+    `Exception`, such as `KeyboardInterrupt`, ends it and goes to `threading.excepthook`.
+
+    Dropping the last reference ends the thread and waits for it, unless the function is running: then it ends after
+    that call. A timer that is kept alive by its own function is never dropped: where an object owns the timer, pass a
+    function of a weak reference to it, and not a bound method.
+
+    In a forked child the timer is one that has not started, with counters at zero, and can be started; the parent's
+    goes on. Where the function itself forks, the thread ends in the child after that call. An interpreter that exits
+    does not wait for the timer. Any thread may call any method, at any time.
+
+    Args:
+        interval: More than zero and at most `threading.TIMEOUT_MAX` seconds.
+        function: What to call; what it returns is ignored.
+        *args: The arguments of ``function``.
+        **kwargs: The keyword arguments of ``function``.
+
+    Raises:
+        TypeError: ``interval`` is no `datetime.timedelta`, or ``function`` cannot be called.
+        ValueError: ``interval`` is out of range.
+
+    Example:
+        >>> from datetime import timedelta
+        >>> from threading import Event
+        >>> beat = Event()
+        >>> with PeriodicTimer(timedelta(milliseconds=10), beat.set):
+        ...     beat.wait()
+        True
+    """
+
+    # While the interpreter shuts down, daemon threads are frozen, nothing can be imported, and the names of this module
+    # may be gone. What finalizers may call asks this first, and then leaves everything as it is.
+    _is_finalizing = staticmethod(sys.is_finalizing)
+
+    def __init__(self, interval: timedelta, function: Callable[..., object], *args: object, **kwargs: object) -> None:
+        # Whoever has an interval to pass has imported this, and others need not pay for it.
+        from datetime import timedelta
+
+        if not isinstance(interval, timedelta):
+            raise TypeError(f"The interval must be a datetime.timedelta, not {type(interval).__name__}.")
+        period = interval // timedelta(microseconds=1) * 1000
+        if period <= 0 or interval.total_seconds() > threading.TIMEOUT_MAX:
+            raise ValueError(
+                f"The interval must be more than zero and at most {threading.TIMEOUT_MAX} seconds, not {interval}."
+            )
+        if not callable(function):
+            raise TypeError(f"The function must be callable, not {type(function).__name__}.")
+        # Not functools.partial: from Python 3.13 on nothing else here loads functools, and that costs more than this package.
+        self._job = Job(period, lambda: function(*args, **kwargs))
+        # By process id: a forked child finds no run of its own, and so never touches its parent's locks and thread.
+        self._runs: dict[int, Run] = {}
+
+    def __del__(self) -> None:
+        """End the thread, and wait for it unless the function is running."""
+        # Where the constructor has raised there are no runs.
+        if self._is_finalizing() or (run := getattr(self, "_runs", {}).get(getpid())) is None:
+            return
+        run.stop()
+        run.join(0)
+
+    def __enter__(self) -> PeriodicTimer:  # noqa: PYI034 - typing.Self came with Python 3.11
+        """Start the timer."""
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Cancel the timer and wait for a call that is under way."""
+        self.cancel()
+
+    @property
+    def name(self) -> str | None:
+        """The name given with `set_name`, or None."""
+        return self._job.name
+
+    @property
+    def ticks(self) -> int:
+        """How many calls have begun."""
+        return self._counters.ticks
+
+    @property
+    def missed(self) -> int:
+        """How many points of the grid have passed without a call, under `MissedTick.SKIP`; otherwise 0.
+
+        It is brought up to date after each call, and when the timer ends.
+        """
+        return self._counters.missed
+
+    @property
+    def consecutive_failures(self) -> int:
+        """How many calls in a row, up to now, have raised an exception."""
+        return self._counters.consecutive_failures
+
+    @property
+    def lateness(self) -> float:
+        """How late the newest call began, in seconds: load, or a thread that held the GIL for so long."""
+        return self._counters.lateness
+
+    def set_name(self, name: str) -> None:
+        """Name the thread, "PeriodicTimer" by default.
+
+        Raises:
+            RuntimeError: The timer has already started.
+            TypeError: ``name`` is no `str`.
+        """
+        job = self._unstarted_job()
+        if not isinstance(name, str):
+            raise TypeError(f"The name must be a str, not {type(name).__name__}.")
+        job.name = name
+
+    def set_missed_tick(self, policy: MissedTick) -> None:
+        """Choose what becomes of the ticks that are missed during an overlong call; see `MissedTick` for timelines.
+
+        With `MissedTick.DELAY`, the default, the next call starts one interval after the end of the last. With
+        `MissedTick.SKIP` calls start on a grid of monotonic time, and the points that pass during a call, or while the
+        machine is suspended or overloaded, are counted in `missed`; no burst of calls makes up for them.
+
+        Raises:
+            RuntimeError: The timer has already started.
+            TypeError: ``policy`` is no `MissedTick`.
+        """
+        job = self._unstarted_job()
+        if not isinstance(policy, MissedTick):
+            raise TypeError(f"The policy must be MissedTick.DELAY or MissedTick.SKIP, not {policy!r}.")
+        job.policy = policy
+
+    def set_error_handler(self, handler: Callable[[Exception, int], object]) -> None:
+        """Have ``handler(error, failures)`` called on the timer's thread after each call that raises an `Exception`.
+
+        ``failures`` counts those in a row, this one included. The timer ends if the handler returns False, and goes on
+        if it returns anything else. Without a handler the failures 1, 2, 4, 8 and so on of a row go to
+        `threading.excepthook`; where the handler raises, both errors go there, for the same counts.
+
+        Raises:
+            RuntimeError: The timer has already started.
+            TypeError: ``handler`` cannot be called.
+
+        Example:
+            >>> from datetime import timedelta
+            >>> timer = PeriodicTimer(timedelta(seconds=5), print, "alive")
+            >>> timer.set_error_handler(lambda error, failures: failures < 3)
+        """
+        job = self._unstarted_job()
+        if not callable(handler):
+            raise TypeError(f"The handler must be callable as handler(error, failures), not {type(handler).__name__}.")
+        job.error_handler = handler
+
+    def set_jitter(self, fraction: float) -> None:
+        """Delay each tick by a random part of up to ``fraction`` of the interval, lest many nodes tick at once.
+
+        The grid of `MissedTick.SKIP` stays where it is; where delay and call together take more than the interval, the
+        next point is missed. The generator of `random` is neither used nor disturbed.
+
+        Raises:
+            RuntimeError: The timer has already started.
+            TypeError: ``fraction`` is no number.
+            ValueError: ``fraction`` is not between 0 and 1.
+        """
+        job = self._unstarted_job()
+        if not isinstance(fraction, (int, float)):
+            raise TypeError(f"The jitter must be a number between 0 and 1, not {type(fraction).__name__}.")
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"The jitter must be between 0 and 1, as a fraction of the interval, not {fraction}.")
+        # No wait may be longer than what the system can wait.
+        job.jitter = min(int(fraction * job.period), int(threading.TIMEOUT_MAX * 1e9) - job.period)
+
+    def start(self) -> None:
+        """Start the timer. A timer starts once; cancelled, it stays so.
+
+        Raises:
+            RuntimeError: The timer has already started, or its thread cannot be: the interpreter is shutting down, or
+                the system has no room for another thread. Then it can be tried again.
+        """
+        if self._is_finalizing():
+            # Some Pythons would wait for ever for a thread that never gets to run.
+            raise RuntimeError("The timer cannot be started: the interpreter is shutting down.")
+        run = Run(self._job)
+        # One step, in which one of several threads wins.
+        if self._runs.setdefault(run.pid, run) is not run:
+            raise RuntimeError(_STARTED)
+        try:
+            run.thread.start()
+        except RuntimeError as error:
+            del self._runs[run.pid]
+            raise RuntimeError(f"The timer cannot be started: {error}.") from error
+
+    def cancel(self, timeout: float | None = None) -> bool:
+        """Stop the timer, and wait for a call that is under way; no other begins.
+
+        Before `start` this does nothing, and the timer can still be started. It may be called again, and by many
+        threads at once. In a signal handler give a timeout: the call may need the thread that the signal interrupted.
+
+        Args:
+            timeout: How long to wait for the call, in seconds; None is as long as it takes. A thread that only waits
+                for its next tick ends at once.
+
+        Returns:
+            True when no thread of the timer runs any more; so too while the interpreter shuts down, where all daemon
+            threads are frozen. False when that is still to come: the time was over before the call was, or this is the
+            timer's own function or handler, which is never waited for, or a signal handler that has interrupted
+            `start` or `cancel` of the same timer, or another thread is just in `start`.
+        """
+        if self._is_finalizing():
+            return True
+        if timeout is not None:
+            timeout = min(max(timeout, 0), threading.TIMEOUT_MAX)
+        run = self._runs.get(getpid())
+        if run is None:
+            return True
+        run.stop()
+        return run.join(timeout)
+
+    @property
+    def _counters(self) -> Run | type[Run]:
+        return self._runs.get(getpid(), Run)
+
+    def _unstarted_job(self) -> Job:
+        if getpid() in self._runs:
+            raise RuntimeError(_STARTED)
+        return self._job
