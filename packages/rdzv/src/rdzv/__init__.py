@@ -1,0 +1,51 @@
+"""PyTorch's rendezvous helpers without PyTorch: the public names of the four distributions, in one place.
+
+``rdzv_endpoint`` reads where a job meets, ``rdzv_config`` its options, ``rdzv_hostmatch`` decides whether this machine is the
+one, ``rdzv_timer`` keeps a heartbeat going. :mod:`rdzv.utils` has the same under PyTorch's original names.
+"""
+
+# Python 3.15 loads each of these when a name of its is first used (PEP 810); older ones take no notice.
+__lazy_modules__: list[str] = ["rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_timer"]
+
+from rdzv_config import (
+    ConfigError,
+    format_rendezvous_config,
+    get_as_bool,
+    get_as_float,
+    get_as_int,
+    get_as_timedelta,
+    parse_rendezvous_config,
+)
+from rdzv_endpoint import EndpointError, format_rendezvous_endpoint, parse_rendezvous_endpoint, try_parse_port
+from rdzv_hostmatch import (
+    HostMatch,
+    MatchRule,
+    is_local_address,
+    match_host,
+    matches_machine_hostname,
+    source_address,
+)
+from rdzv_timer import MissedTick, PeriodicTimer, delay
+
+__all__ = [
+    "ConfigError",
+    "EndpointError",
+    "HostMatch",
+    "MatchRule",
+    "MissedTick",
+    "PeriodicTimer",
+    "delay",
+    "format_rendezvous_config",
+    "format_rendezvous_endpoint",
+    "get_as_bool",
+    "get_as_float",
+    "get_as_int",
+    "get_as_timedelta",
+    "is_local_address",
+    "match_host",
+    "matches_machine_hostname",
+    "parse_rendezvous_config",
+    "parse_rendezvous_endpoint",
+    "source_address",
+    "try_parse_port",
+]

@@ -1,0 +1,198 @@
+"""The command ``rdzv``: what the distributions decide, for a person or a script to read.
+
+``rdzv check ENDPOINT`` says whether this machine is the one that the endpoint means, why, and what may go wrong. Its exit
+status is 0 (this machine is the host), 1 (it is not), 2 (bad input), 3 (undecided), 70 (a fault of this program), 130 and 143
+(ended by SIGINT, SIGTERM).
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, NoReturn
+
+_HOST, _NOT_HOST, _BAD_INPUT, _UNDECIDED, _FAULT, _INTERRUPTED, _TERMINATED = 0, 1, 2, 3, 70, 130, 143
+_SCHEMA = 1
+
+_EXAMPLES = """\
+examples:
+  rdzv check "$(hostname):29400"                  is the store to be hosted here, and what would torchrun do?
+  rdzv check node0.cluster:29400 --nnodes 4       ... and what goes wrong with four nodes
+  rdzv check head.svc:29400 --wait 60             wait for a DNS record that is not there yet
+  rdzv check 203.0.113.7:29400 --probe            prove it through NAT, a virtual address or a ClusterIP
+  rdzv check node0:29400 --json | jq .answer      true, false or null
+
+exit status:
+  0 this machine is the host   1 it is not   2 bad input   3 undecided   70 a fault of rdzv   130, 143 SIGINT, SIGTERM
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, those of the process by default, and return its exit status."""
+    import signal
+    import threading
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return _check(_parser().parse_args(arguments))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # the last resort: a status and a line instead of a traceback
+        _complain(f"{type(error).__name__}: {error}", "This is a fault of rdzv; please report it with the command line.")
+        return _FAULT
+
+
+def _terminate(signum: int, frame: object) -> NoReturn:
+    raise SystemExit(_TERMINATED)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(_escaped(message))
+
+
+def _parser() -> argparse.ArgumentParser:
+    from importlib.metadata import version
+
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog="rdzv", description="Where does a distributed job meet, and is it here?", formatter_class=raw)
+    parser.add_argument("--version", action="version", version=f"rdzv {version('rdzv')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    about = "Decide whether this machine is the one that an endpoint means, as torchrun would, and say why."
+    check = commands.add_parser("check", help=about, description=about, epilog=_EXAMPLES, formatter_class=raw)
+    check.add_argument("endpoint", metavar="ENDPOINT", help="host[:port], as in torchrun --rdzv-endpoint")
+    check.add_argument("--conf", metavar="K=V,...", default="", help="options, as in torchrun --rdzv-conf")
+    check.add_argument("--nnodes", metavar="N", type=_nodes, help="number of nodes, N or MIN:MAX, as in torchrun --nnodes")
+    check.add_argument("--timeout", metavar="S", type=_seconds, default=15.0, help="seconds for all look-ups (15)")
+    check.add_argument("--wait", metavar="S", type=_seconds, default=0.0, help="seconds to wait for a name to appear (0)")
+    check.add_argument("--probe", action="store_true", help="where nothing else says yes, listen on the port and connect")
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.add_argument("--quiet", action="store_true", help="print nothing but errors; the exit status tells")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds >= 0:
+        raise ValueError(text)
+    return seconds
+
+
+def _nodes(text: str) -> int:
+    least, _, most = text.rpartition(":")
+    if not 0 < int(least or most) <= int(most):
+        raise ValueError(text)
+    return int(most)
+
+
+_seconds.__name__, _nodes.__name__ = "number of seconds", "number of nodes"  # as argparse names them in its errors
+
+
+def _check(options: argparse.Namespace) -> int:
+    from rdzv_config import ConfigError
+    from rdzv_endpoint import EndpointError, parse_rendezvous_endpoint
+    from rdzv_hostmatch import match_host
+
+    from . import _advice
+
+    try:
+        if not options.endpoint.strip():
+            raise EndpointError(options.endpoint, "host", (0, len(options.endpoint)), "Write the endpoint, host:port.")
+        host, port = parse_rendezvous_endpoint(options.endpoint, _advice.DEFAULT_PORT)
+        doubts = _advice.endpoint_warnings(options.endpoint, host, port) + _advice.config_warnings(options.conf)
+    except EndpointError as error:
+        _complain(str(error), error.hint, error.endpoint, error.span)
+        return _BAD_INPUT
+    except ConfigError as error:
+        _complain(str(error), error.hint, options.conf, error.span or (0, len(options.conf)))
+        return _BAD_INPUT
+    if options.probe and port == 0:
+        _complain("A probe needs a port to connect to, and the endpoint says 0.", "Write the port that the job will use.")
+        return _BAD_INPUT
+
+    if options.wait and not options.quiet:
+        import logging
+
+        logging.basicConfig(level=logging.INFO, format="rdzv: %(message)s")
+    match = match_host(host, timeout=options.timeout, wait=options.wait, probe_port=port if options.probe else None)
+    if options.nnodes != 1:
+        doubts += match.warnings
+    else:
+        doubts += [warning for warning in match.warnings if warning[0] != "loopback"]
+    report = {
+        "schema": _SCHEMA,
+        "endpoint": options.endpoint,
+        "host": host,
+        "port": port,
+        "answer": match.answer,
+        "rule": match.rule.name,
+        "reason": match.rule.value,
+        "addresses": match.addresses,
+        "local_address": match.local_address,
+        "machine_name": match.machine_name,
+        "local_addr": _advice.local_addr(match),
+        "probed": options.probe,
+        "warnings": [{"code": code, "text": text} for code, text in doubts],
+        "error": match.error,
+        "elapsed": match.elapsed,
+    }
+    if not options.quiet:
+        _show(_as_json(report) if options.json else _as_text(report))
+    return {True: _HOST, False: _NOT_HOST, None: _UNDECIDED}[match.answer]
+
+
+def _as_json(report: Mapping[str, Any]) -> str:
+    import json
+
+    return json.dumps(report, indent=2)
+
+
+def _as_text(report: Mapping[str, Any]) -> str:
+    verdict = {True: "yes", False: "no", None: "undecided"}[report["answer"]]
+    lines = [
+        ("endpoint", f"host {report['host']}, port {report['port']}"),
+        ("resolves to", ", ".join(report["addresses"])),
+        ("this machine", report["machine_name"]),
+        ("is the host", f"{verdict}: {report['reason']}"),
+        ("because of", report["local_address"]),
+        ("failure", report["error"]),
+        ("torchrun", report["local_addr"] and f"--local-addr={report['local_addr']}"),
+        *(("warning", warning["text"]) for warning in report["warnings"]),
+    ]
+    if report["answer"] is False and not report["probed"] and report["rule"] == "FOREIGN_ADDRESS":
+        lines.append(("note", "not probed; if something translates addresses on the way, --probe finds out"))
+    return "\n".join(f"{_escaped(label):<13} {_escaped(text)}" for label, text in lines if text)
+
+
+def _show(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Whoever read has seen enough. The exit status still tells; nothing is left to be flushed into the closed pipe.
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(message: str, hint: str, text: str = "", span: tuple[int, int] | None = None) -> None:
+    """One message on stderr: what is wrong, the text with the bad part underlined, and what to do."""
+    print(f"rdzv: {_escaped(message)}", file=sys.stderr)
+    if span:
+        start, end = span
+        before, bad, after = _escaped(text[:start]), _escaped(text[start:end]), _escaped(text[end:])
+        print(f"  {before}{bad}{after}\n  {' ' * len(before)}{'^' * max(1, len(bad))}", file=sys.stderr)
+    print(f"  {_escaped(hint)}", file=sys.stderr)
+
+
+def _escaped(text: str) -> str:
+    """The text with whatever could move a cursor, or forge a line, escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,353 @@
+"""The command: what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from rdzv import _advice, _command
+from rdzv_hostmatch import HostMatch, MatchRule
+
+HOST, NOT_HOST, BAD_INPUT, UNDECIDED, FAULT, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 70, 130, 143
+
+
+@pytest.fixture(autouse=True)
+def _no_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only addresses and localhost resolve."""
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **options: Any) -> Any:
+        if host != "localhost":
+            options["flags"] = options.get("flags", 0) | socket.AI_NUMERICHOST
+        return real(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "gethostname", lambda: "node0")
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Any:
+    """Put back what main() does to SIGTERM."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+class Ran:
+    """What one call of the command came to."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def rdzv(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Call the command in this process."""
+
+    def run(*arguments: str) -> Ran:
+        try:
+            status = _command.main(arguments)
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else 0
+        captured = capsys.readouterr()
+        return Ran(status, captured.out, captured.err)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "verdict"),
+    [
+        (["localhost:29400"], HOST, "yes: localhost means this machine"),
+        (["127.0.0.1"], HOST, "yes: a loopback address"),
+        (["node0:29400"], HOST, "yes: it is a name of this machine"),
+        (["203.0.113.9:29400"], NOT_HOST, "no: no address it stands for is one of this machine's"),
+        (["0.0.0.0:29400"], NOT_HOST, "no: the wildcard address names no machine"),
+        (["other:29400"], UNDECIDED, "undecided: it could not be looked up"),
+    ],
+)
+def test_the_status_tells_whether_this_machine_is_the_host(rdzv: Any, arguments: list[str], status: int, verdict: str) -> None:
+    """0 yes, 1 no, 3 undecided, and the text says why; --quiet says nothing."""
+    ran = rdzv("check", *arguments)
+    assert ran.status == status
+    assert verdict in ran.out
+    assert ran.err == ""
+    quiet = rdzv("check", *arguments, "--quiet")
+    assert (quiet.status, quiet.out, quiet.err) == (status, "", "")
+
+
+BAD = [
+    (["node0:http"], "The port number of", "  node0:http\n        ^^^^\n"),
+    ([" a~b:1"], "The hostname of", "   a~b:1\n   ^^^\n"),
+    (["a\x1b[31mb:1"], "The hostname of", "  a\\x1b[31mb:1\n  ^^^^^^^^^^\n"),
+    (["node0\u202e:"], "The port number of", "  node0\\u202e:\n              ^\n"),
+    (["a\udcffb"], "The hostname of", "  a\\udcffb\n  ^^^^^^^^\n"),
+    ([""], "The hostname of", "  \n  ^\n"),
+    (["  "], "The hostname of", "    \n  ^^\n"),
+    (["a", "--conf", "x=1,\n,y=2"], "The rendezvous configuration string", "  x=1,\\n,y=2\n        ^\n"),
+    (["a", "--conf", "x=1,y="], "option 'y' must have a value", "  x=1,y=\n      ^^\n"),
+    (["a", "--conf", "is_host=maybe"], "valid boolean value", "  is_host=maybe\n  ^^^^^^^^^^^^^\n"),
+    (["a:0", "--probe"], "A probe needs a port", ""),
+    (["a", "--timeout", "\x1b[2J"], "invalid number of seconds value: '\\x1b[2J'", ""),
+    (["a", "--timeout", "-1"], "number of seconds", ""),
+    (["a", "--wait", "nan"], "number of seconds", ""),
+    (["a", "--nnodes", "0"], "number of nodes", ""),
+    (["a", "--nnodes", "3:2"], "number of nodes", ""),
+    (["a", "b\n"], "unrecognized arguments: b\\n", ""),
+    ([], "the following arguments are required: ENDPOINT", ""),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message", "underlined"), BAD)
+def test_bad_input_is_underlined_where_it_is_bad(rdzv: Any, arguments: list[str], message: str, underlined: str) -> None:
+    """Status 2, one message on stderr, nothing on stdout, no raw control character."""
+    ran = rdzv("check", *arguments)
+    assert ran.status == BAD_INPUT
+    assert ran.out == ""
+    assert message in ran.err
+    assert underlined in ran.err
+    assert "Traceback" not in ran.err
+    assert ran.err.replace("\n", "").isprintable()
+
+
+def test_no_command_is_bad_input(rdzv: Any) -> None:
+    """The usage says what there is."""
+    ran = rdzv()
+    assert ran.status == BAD_INPUT
+    assert "COMMAND" in ran.err
+
+
+def test_help_and_version(rdzv: Any) -> None:
+    """--help has examples, --version the version of the distribution."""
+    assert "examples:" in rdzv("check", "--help").out
+    assert rdzv("--version").out.startswith("rdzv ")
+
+
+FIELDS: dict[str, Any] = {
+    "schema": int,
+    "endpoint": str,
+    "host": str,
+    "port": int,
+    "answer": (bool, type(None)),
+    "rule": str,
+    "reason": str,
+    "addresses": list,
+    "local_address": (str, type(None)),
+    "machine_name": str,
+    "local_addr": (str, type(None)),
+    "probed": bool,
+    "warnings": list,
+    "error": (str, type(None)),
+    "elapsed": float,
+}
+
+
+@pytest.mark.parametrize("endpoint", ["localhost", "203.0.113.9:1", "other", "29400"])
+def test_json_carries_every_field(rdzv: Any, endpoint: str) -> None:
+    """One object of schema 1, always with the same fields."""
+    report = json.loads(rdzv("check", endpoint, "--json").out)
+    assert {name: type(value) for name, value in report.items()}.keys() == FIELDS.keys()
+    for name, kind in FIELDS.items():
+        assert isinstance(report[name], kind), name
+    assert report["schema"] == 1
+    assert report["endpoint"] == endpoint
+    assert report["rule"] in MatchRule.__members__
+    assert all(warning.keys() == {"code", "text"} for warning in report["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "codes"),
+    [
+        (["localhost:1"], ["loopback"]),
+        (["localhost:1", "--nnodes", "1"], []),
+        (["localhost:1", "--nnodes", "1:4"], ["loopback"]),
+        (["fd00::1:2940"], ["two-readings"]),
+        (["[fd00::1]:2940"], []),
+        (["fd00::1%eth0"], []),
+        (["1:2:3:4:5:6:7:8:9"], []),
+        (["29400"], ["bare-port"]),
+        (["node0:1", "--conf", "is_host=1,is_host=0"], ["duplicate-option", "is-host-given"]),
+        (["node0:1", "--conf", "joint_timeout=3,join_timeout=4"], ["unknown-option"]),
+        (["0.0.0.0:1"], ["wildcard"]),
+    ],
+)
+def test_what_will_go_wrong_is_warned_of(rdzv: Any, arguments: list[str], codes: list[str]) -> None:
+    """A warning has a code, and does not change the status."""
+    ran = rdzv("check", *arguments, "--json")
+    report = json.loads(ran.out)
+    assert [warning["code"] for warning in report["warnings"]] == codes
+    assert ran.status == {True: HOST, False: NOT_HOST, None: UNDECIDED}[report["answer"]]
+
+
+def test_a_no_says_that_it_was_not_probed(rdzv: Any) -> None:
+    """An address that something translates would need the probe."""
+    assert "not probed" in rdzv("check", "203.0.113.9:1").out
+    assert "not probed" not in rdzv("check", "127.0.0.1:1").out
+
+
+def test_a_probe_goes_to_the_endpoint_s_port(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--probe asks for proof; without it nothing listens or connects."""
+    asked: dict[str, Any] = {}
+
+    def match_host(host: str, **options: Any) -> HostMatch:
+        asked.update(options, host=host)
+        return HostMatch(host, MatchRule.PROBE, ("203.0.113.9",), "10.0.0.5")
+
+    monkeypatch.setattr("rdzv_hostmatch.match_host", match_host)
+    ran = rdzv("check", "203.0.113.9", "--probe", "--timeout", "2", "--wait", "1")
+    assert ran.status == HOST
+    assert asked == {"host": "203.0.113.9", "timeout": 2.0, "wait": 1.0, "probe_port": 29400}
+    rdzv("check", "203.0.113.9")
+    assert asked["probe_port"] is None
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        (HostMatch("node0.cluster", MatchRule.OWN_NAME, ("10.0.0.5",)), "node0.cluster"),
+        (HostMatch("localhost", MatchRule.LOCALHOST, ("127.0.0.1",), warnings=(("loopback", ""),)), None),
+        (HostMatch("other", MatchRule.FOREIGN_ADDRESS, ("strange", "refused", "203.0.113.9")), "10.0.0.7"),
+        (HostMatch("other", MatchRule.FOREIGN_ADDRESS, ("2001:db8::1",)), None),
+        (HostMatch("other", MatchRule.UNRESOLVED), None),
+    ],
+)
+def test_what_to_advertise(monkeypatch: pytest.MonkeyPatch, match: HostMatch, expected: str | None) -> None:
+    """The host: the endpoint's own host, unless that is loopback. The others: the address from which they reach it."""
+
+    def source_address(address: str) -> str | None:
+        if address == "strange":
+            raise ValueError(address)
+        if address == "refused":
+            raise OSError(address)
+        return {"203.0.113.9": "10.0.0.7"}.get(address)
+
+    monkeypatch.setattr(_advice, "source_address", source_address)
+    assert _advice.local_addr(match) == expected
+
+
+def test_a_fault_of_our_own_is_one_line_and_status_70(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No traceback."""
+
+    def fail(host: str, **_options: Any) -> HostMatch:
+        raise LookupError("a fault\x1b[2J")
+
+    monkeypatch.setattr("rdzv_hostmatch.match_host", fail)
+    ran = rdzv("check", "node0")
+    assert ran.status == FAULT
+    assert ran.err.startswith("rdzv: LookupError: a fault\\x1b[2J\n")
+    assert "Traceback" not in ran.err
+
+
+def test_sigint_ends_it_with_130(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a traceback."""
+
+    def interrupt(host: str, **_options: Any) -> HostMatch:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rdzv_hostmatch.match_host", interrupt)
+    ran = rdzv("check", "node0")
+    assert (ran.status, ran.out, ran.err) == (INTERRUPTED, "", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without asking its handlers")
+def test_sigterm_ends_it_with_143(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, without a traceback, also while a look-up hangs."""
+
+    def terminate(host: str, **_options: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("rdzv_hostmatch.match_host", terminate)
+    ran = rdzv("check", "node0")
+    assert (ran.status, ran.out, ran.err) == (TERMINATED, "", "")
+
+
+def test_a_wait_is_reported_on_stderr() -> None:
+    """Whoever waits for a name sees what for; --quiet does not."""
+    program = """if True:
+        import socket, sys, rdzv._command, rdzv_hostmatch._match
+        asked = []
+        def getaddrinfo(host, *_, **__):
+            asked.append(host)
+            if asked.count("late") < 2:
+                raise socket.gaierror("no such name")
+            return [(None, None, 0, "", ("127.0.0.1", 0))]
+        socket.getaddrinfo = getaddrinfo
+        rdzv_hostmatch._match.sleep = lambda seconds: None
+        sys.exit(rdzv._command.main(sys.argv[1:]))
+    """
+    command = [sys.executable, "-c", program, "check", "late:1", "--wait", "600"]
+    loud = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert loud.returncode == HOST
+    assert loud.stderr.startswith("rdzv: 'late' cannot be looked up yet: gaierror: no such name; waited ")
+    quiet = subprocess.run([*command, "--quiet"], capture_output=True, text=True, timeout=120)
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (HOST, "", "")
+
+
+@pytest.mark.parametrize("start", [["-m", "rdzv"], ["-c", "import runpy; runpy.run_module('rdzv', run_name='__main__')"]])
+def test_the_module_is_the_command(start: list[str]) -> None:
+    """``python -m rdzv`` prints in any locale."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    command = [sys.executable, *start, "check", "bücher\x7f:1"]
+    ran = subprocess.run(command, capture_output=True, timeout=120, env=environment)
+    assert ran.returncode == BAD_INPUT
+    assert b"b\\xfccher\\x7f" in ran.stderr
+
+
+def test_importing_the_main_module_runs_nothing() -> None:
+    """Only ``python -m`` does."""
+    import rdzv.__main__
+
+    assert rdzv.__main__.__doc__
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a closed pipe is an error of another kind on Windows")
+def test_a_reader_that_has_seen_enough_changes_nothing() -> None:
+    """The status still tells, and nothing is printed about the pipe."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "rdzv", "check", "localhost"]
+    ran = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=120)
+    os.close(write)
+    assert (ran.returncode, ran.stderr) == (HOST, b"")
+
+
+def test_what_is_left_to_print_does_not_go_into_a_closed_pipe() -> None:
+    """The interpreter flushes at exit, and would complain then."""
+
+    class Closed:
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+        def fileno(self) -> int:
+            return 99
+
+    moved: list[int] = []
+
+    def dup2(source: int, target: int) -> None:
+        moved.append(target)
+        os.close(source)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", Closed())
+        patch.setattr(os, "dup2", dup2)
+        _command._show("text")
+    assert moved == [99]
+
+
+def test_called_on_another_thread_it_leaves_signals_alone(rdzv: Any) -> None:
+    """Signal handlers belong to the main thread."""
+    import threading
+
+    before = signal.getsignal(signal.SIGTERM)
+    statuses = []
+    thread = threading.Thread(target=lambda: statuses.append(_command.main(["check", "localhost", "--quiet"])))
+    thread.start()
+    thread.join()
+    assert statuses == [HOST]
+    assert signal.getsignal(signal.SIGTERM) is before
