@@ -1,0 +1,26 @@
+"""What type checkers must refuse: every ignore below is needed, or the checker complains of it. Never executed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from rdzv_config import format_rendezvous_config, get_as_int, parse_rendezvous_config
+from rdzv_endpoint import parse_rendezvous_endpoint, try_parse_port
+from rdzv_hostmatch import HostMatch, match_host
+from rdzv_timer import PeriodicTimer, delay
+
+
+def refused(match: HostMatch) -> None:
+    """Wrong types, wrong keywords, assignments to what is frozen."""
+    parse_rendezvous_endpoint(b"node0", 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    parse_rendezvous_endpoint("node0")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    try_parse_port(80)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    parse_rendezvous_config("a=1", True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    get_as_int("a=1", "a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    format_rendezvous_config({"a": None})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    match_host("node0", 5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    match_host("node0", probe_port="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    match.answer = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    PeriodicTimer(1.0, print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    PeriodicTimer(timedelta(1), "print")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    delay("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

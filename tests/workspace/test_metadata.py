@@ -1,0 +1,86 @@
+"""Metadata is written out in every distribution; what must be equal is."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Projects = dict[str, dict[str, Any]]
+
+LEAVES = {"rdzv-config", "rdzv-endpoint", "rdzv-hostmatch", "rdzv-timer"}
+SIBLINGS = {"rdzv": LEAVES, "rdzv-torchrun": {"rdzv-endpoint", "rdzv-hostmatch"}}
+
+
+def test_the_distributions_are_the_six(projects: Projects) -> None:
+    """A folder is a distribution, under its own name, with one package in it."""
+    assert set(projects) == LEAVES | set(SIBLINGS)
+    for folder, project in projects.items():
+        package = folder.replace("-", "_")
+        assert project["project"]["name"] == folder
+        assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [f"src/{package}"]
+
+
+@pytest.mark.parametrize(
+    "key", ["version", "requires-python", "license", "license-files", "readme", "authors", "classifiers", "urls"]
+)
+def test_what_the_distributions_share_is_equal(projects: Projects, key: str) -> None:
+    """One version in lockstep, one licence, one range of Pythons."""
+    first, *others = (project["project"][key] for project in projects.values())
+    assert all(other == first for other in others)
+
+
+def test_they_are_built_alike(projects: Projects) -> None:
+    """One build system, with one lower bound."""
+    first, *others = (project["build-system"] for project in projects.values())
+    assert all(other == first for other in others)
+
+
+def test_leaves_depend_on_nothing_and_the_others_on_siblings_of_their_version(projects: Projects) -> None:
+    """No third party, and == pins: a mix of versions was never tested."""
+    for folder, project in projects.items():
+        metadata = project["project"]
+        assert metadata["dependencies"] == [
+            f"{sibling}=={metadata['version']}" for sibling in sorted(SIBLINGS.get(folder, set()))
+        ]
+
+
+def test_the_changelog_has_an_entry_for_the_version(root: Path, projects: Projects) -> None:
+    """Nothing is published without it."""
+    version = projects["rdzv"]["project"]["version"]
+    assert re.search(rf"^## {re.escape(version)}\b", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_every_distribution_is_complete(root: Path, projects: Projects) -> None:
+    """Its own README, the one licence, and the mark that it is typed."""
+    licence = (root / "LICENSE").read_bytes()
+    for folder in projects:
+        home = root / "packages" / folder
+        assert (home / "LICENSE").read_bytes() == licence
+        assert (home / "README.md").read_text(encoding="utf-8").startswith(f"# {folder}\n")
+        assert (home / "src" / folder.replace("-", "_") / "py.typed").read_bytes() == b""
+
+
+def test_the_matrix_has_every_python_that_the_classifiers_name(root: Path, projects: Projects) -> None:
+    """Classifiers, requires-python and tox.ini tell one story."""
+    metadata = projects["rdzv"]["project"]
+    minors = sorted(int(found[1]) for line in metadata["classifiers"] if (found := re.search(r":: 3\.(\d+)$", line)))
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(root / "tox.ini", encoding="utf-8")
+    environments = tox["tox"]["env_list"]
+    parts = "{endpoint,config,hostmatch,timer,rdzv}"
+    assert f"py{{{','.join(f'3{minor}' for minor in minors)}}}-{parts}" in environments
+    assert f"pypy311-{parts}" in environments
+    assert f"py313t-{parts}" in environments
+    assert metadata["requires-python"] == f">=3.{minors[0]}"
+
+
+def test_every_tox_environment_says_what_it_is(root: Path) -> None:
+    """`tox list` reads as a menu."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(root / "tox.ini", encoding="utf-8")
+    sections = [name for name in tox.sections() if name.startswith("testenv") and not name.startswith("testenv:.")]
+    assert all(tox[name]["description"].strip() for name in sections)
