@@ -1,0 +1,10 @@
+"""One worker of the job: the sum of all ranks plus one, by gloo."""
+
+import torch
+import torch.distributed as dist
+
+dist.init_process_group("gloo")
+total = torch.tensor([dist.get_rank() + 1])
+dist.all_reduce(total)
+print(f"sum={total.item()}", flush=True)
+dist.destroy_process_group()
