@@ -1,0 +1,74 @@
+"""What ``--rdzv-conf`` may say to this backend. Pure: parameters in, values and sentences out.
+
+=================  ==============================================================================  =======
+option             meaning                                                                         default
+=================  ==============================================================================  =======
+``is_host``        host the store (1) or never host it (0); else the node hosts that is led to     (none)
+``read_timeout``   seconds until a store must have been entered, and that its operations may take  60
+``match_timeout``  seconds that the look-ups behind the log line may take                          15
+``match_wait``     seconds for which those are repeated while the name is not there yet            0
+=================  ==============================================================================  =======
+
+``store_type`` and all others are PyTorch's and are passed on as they are.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch.distributed.elastic.rendezvous.api import RendezvousParameters
+
+_OPTION = "The rendezvous configuration option"
+_DYNAMIC = ("join_timeout", "last_call_timeout", "close_timeout", "heartbeat_timeout")
+_KEEP_ALIVE = ("keep_alive_interval", "keep_alive_max_attempt")
+_OWN = ("match_timeout", "match_wait")
+# torchrun itself adds "timeout".
+KNOWN = frozenset({"store_type", "is_host", "read_timeout", "timeout", *_DYNAMIC, *_KEEP_ALIVE, *_OWN})
+
+
+class Options:
+    """The options that this backend reads itself.
+
+    Raises:
+        ValueError: A value cannot be read; the sentence names the option.
+    """
+
+    __slots__ = ("is_file", "is_host", "match_timeout", "match_wait", "read_timeout")
+
+    def __init__(self, params: RendezvousParameters) -> None:
+        store_type = str(params.get("store_type", "tcp")).strip().lower()
+        if store_type not in ("tcp", "file"):
+            raise ValueError(f"{_OPTION} 'store_type' must be tcp or file, not {store_type!a}.")
+        self.is_file = store_type == "file"
+        self.is_host = params.get_as_bool("is_host")
+        read_timeout = params.get_as_int("read_timeout", 60)
+        if read_timeout is None or read_timeout <= 0:
+            raise ValueError(f"{_OPTION} 'read_timeout' must be a whole number of seconds, 1 or more.")
+        self.read_timeout = read_timeout
+        self.match_timeout = _seconds(params, "match_timeout", 15.0)
+        self.match_wait = _seconds(params, "match_wait", 0.0)
+
+
+def unknown_options(keys: Iterable[str]) -> list[str]:
+    """A sentence for each option that neither this backend nor PyTorch knows, with what may have been meant."""
+    from difflib import get_close_matches
+
+    sentences = []
+    for key in keys:
+        if key not in KNOWN:
+            nearest = get_close_matches(key, sorted(KNOWN), 1)
+            hint = f": is {nearest[0]} meant?" if nearest else ""
+            sentences.append(f"unknown option {key!a} in --rdzv-conf{hint}")
+    return sentences
+
+
+def _seconds(params: RendezvousParameters, key: str, default: float) -> float:
+    try:
+        seconds = float(params.get(key, default))
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{_OPTION} '{key}' must be a number of seconds, 0 or more.")
+    return seconds

@@ -1,0 +1,104 @@
+"""Why this node does or does not host, looked up in the background and told in one line of the log.
+
+The answer may take name servers' time, and nothing waits for it: the store may have been entered long before.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from rdzv_hostmatch import match_host
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+    from rdzv_hostmatch import HostMatch
+
+
+_SOON = 1.0  # seconds
+
+
+class Reason:
+    """What :func:`rdzv_hostmatch.match_host` says of the endpoint's host, asked on a thread that ends by itself.
+
+    Args:
+        host: The endpoint's host.
+        endpoint: The endpoint, for the log.
+        logger: Gets one line at INFO with the decision and the reason; before it, where no store is found at once, one
+            that says what is waited for; and the answer's warnings at WARNING.
+        several: The job may have more than one node; the warnings are about what other nodes will meet.
+        timeout: Seconds, as ``match_host`` takes them.
+        wait: The same.
+        match: ``match_host``.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        endpoint: str,
+        logger: logging.Logger,
+        *,
+        several: bool,
+        timeout: float,
+        wait: float,
+        match: Callable[..., HostMatch] = match_host,
+    ) -> None:
+        self._ask: Callable[[], HostMatch] = lambda: match(host, timeout=timeout, wait=wait)
+        self._endpoint = endpoint
+        self._logger = logger
+        self._several = several
+        self._seconds = timeout + wait
+        self._thread = threading.Thread(target=self._run, name="rdzv-reason", daemon=True)
+        self._lock = threading.Lock()
+        self._answered = threading.Event()
+        self._match: HostMatch | None = None
+        self._failure = "connecting"  # why no store was entered so far
+        self._decision: str | None = None
+        self._decided = threading.Event()
+        self._told = False
+
+    def start(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError:  # No thread can be had; the line can be had all the same.
+            self._run()
+
+    def missed(self, failure: str) -> None:
+        """No store was entered this time."""
+        self._failure = failure
+
+    def decided(self, decision: str) -> None:
+        """A store was entered; the decision is half a sentence, with this node as its subject. Empty: given up."""
+        self._decision = decision
+        self._decided.set()
+        self._tell()
+
+    def answer(self) -> HostMatch | None:
+        """Wait for the answer, at most as long as it may take; None where it has not come even then."""
+        self._answered.wait(self._seconds + 1.0)
+        return self._match
+
+    def __str__(self) -> str:
+        return "what it means here is still being looked up" if self._match is None else str(self._match)
+
+    def _run(self) -> None:
+        try:
+            self._match = self._ask()
+        finally:
+            self._answered.set()
+        if self._several:
+            for _, text in self._match.warnings:
+                self._logger.warning("rdzv: %s: %s", self._endpoint, text)
+        # A store that is entered soon is told of in one line. Otherwise, who waits has to know within the timeout what for.
+        if not self._decided.wait(max(min(_SOON, self._seconds - self._match.elapsed), 0.0)):
+            self._logger.info("rdzv: no store at %s yet (%s): %s", self._endpoint, self._failure, self._match)
+        self._tell()
+
+    def _tell(self) -> None:
+        """One line once both are there, the answer and the decision, whichever comes last."""
+        with self._lock:
+            if self._decision and self._match is not None and not self._told:
+                self._told = True
+                self._logger.info("rdzv: this node %s: %s", self._decision, self._match)

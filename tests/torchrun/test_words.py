@@ -1,0 +1,167 @@
+"""What is said and advertised: pure, or with the question to the resolver made up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import pytest
+from rdzv_hostmatch import HostMatch, MatchRule
+from rdzv_torchrun import _advertise, _reason
+from rdzv_torchrun._advertise import advertised
+from rdzv_torchrun._options import Options, unknown_options
+from rdzv_torchrun._reason import Reason
+
+NO = HostMatch("node1", MatchRule.FOREIGN_ADDRESS, ("10.0.0.1",), machine_name="node2")
+YES = HostMatch("node1", MatchRule.OWN_NAME, machine_name="node1", warnings=(("code", "be warned"),))
+
+
+class Told(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[tuple[str, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append((record.levelname, record.getMessage()))
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+def reason(told: Told, answer: HostMatch, may_answer: threading.Event | None = None, *, several: bool = True) -> Reason:
+    logger = logging.Logger("test", logging.INFO)  # noqa: LOG001  # apart from all others
+    logger.addHandler(told)
+
+    def match(host: str, **_options: Any) -> HostMatch:
+        assert may_answer is None or may_answer.wait(10)
+        return answer
+
+    made = Reason("node1", "node1:29400", logger, several=several, timeout=10, wait=0, match=match)
+    made.start()
+    return made
+
+
+def test_decision_is_one_line(told: Told) -> None:
+    """What was decided, and why, in one line at INFO."""
+    made = reason(told, NO)
+    assert made.answer() == NO
+    made.decided("is a client of the store at node1:29400")
+    made._thread.join(10)
+    line = "'node1' is not this machine, 'node2': no address it stands for is one of this machine's"
+    assert told.lines == [("INFO", f"rdzv: this node is a client of the store at node1:29400: {line}; it resolves to 10.0.0.1")]
+
+
+def test_nothing_waits_for_a_slow_answer(told: Told) -> None:
+    """The decision is there before the answer: the line comes with the answer."""
+    may_answer = threading.Event()
+    made = reason(told, NO, may_answer)
+    made.decided("is a client")
+    assert told.lines == []
+    assert str(made) == "what it means here is still being looked up"
+    may_answer.set()
+    made._thread.join(10)
+    assert [line.partition(": '")[0] for _, line in told.lines] == ["rdzv: this node is a client"]
+
+
+def test_what_is_waited_for_is_told_once(monkeypatch: pytest.MonkeyPatch, told: Told) -> None:
+    """No store yet: one line says what the endpoint means here, and another the decision, when it is made."""
+    monkeypatch.setattr(_reason, "_SOON", 0.0)
+    may_answer = threading.Event()
+    made = reason(told, NO, may_answer)
+    made.missed("No route to host")
+    made.missed("Connection refused")
+    may_answer.set()
+    made._thread.join(10)
+    assert str(made) == str(NO)
+    made.decided("hosts the store")
+    assert [line.partition(": '")[0] for _, line in told.lines] == [
+        "rdzv: no store at node1:29400 yet (Connection refused)",
+        "rdzv: this node hosts the store",
+    ]
+
+
+def test_warnings_are_for_several_nodes(told: Told) -> None:
+    """They are about what the other nodes will meet; a job of one node has none."""
+    for several in (False, True):
+        made = reason(told, YES, several=several)
+        made.decided("hosts the store")
+        made._thread.join(10)
+    assert [level for level, _ in told.lines].count("INFO") == 2
+    assert [line for level, line in told.lines if level == "WARNING"] == ["rdzv: node1:29400: be warned"]
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "hosts", "alone", "expected"),
+    [
+        ("node1", "10.0.0.5", True, False, "node1"),  # the host: all nodes have got to it by this text
+        ("10.0.0.5", "10.0.0.5", True, False, "10.0.0.5"),
+        ("node1", "127.0.1.1", True, False, "node1"),  # Debian: only here does the name mean loopback
+        ("10.96.0.10", "10.96.0.10", True, False, "10.0.0.5"),  # translated on the way
+        ("node1", "10.0.0.9", False, False, "10.0.0.5"),  # a client
+        ("node1", "10.0.0.5", False, False, "10.0.0.5"),  # a client on the host's machine
+        ("node1", "192.0.2.1", False, False, None),  # no way from here
+        ("localhost", "127.0.0.1", True, False, None),
+        ("127.0.0.1", "127.0.0.1", False, False, None),
+        ("::1", "::1", True, True, "::1"),  # nobody else has to understand it
+        ("LocalHost.", "127.0.0.1", True, True, "LocalHost."),
+        ("10.96.0.10", "10.96.0.10", True, True, "10.0.0.5"),
+    ],
+)
+def test_advertised_address(
+    monkeypatch: pytest.MonkeyPatch, host: str, address: str, hosts: bool, alone: bool, expected: str | None
+) -> None:
+    """The host goes by the endpoint's text where it stands on this machine, all others by their way there."""
+    monkeypatch.setattr(_advertise, "is_local_address", lambda address: address in ("10.0.0.5", "127.0.1.1"))
+    monkeypatch.setattr(_advertise, "source_address", lambda address: "10.0.0.5" if address.startswith("10.") else None)
+    assert advertised(host, address, hosts=hosts, alone=alone) == expected
+
+
+def options(**given: Any) -> Options:
+    api = pytest.importorskip("torch.distributed.elastic.rendezvous.api")
+    return Options(api.RendezvousParameters("rdzv", "", "job", 1, 1, **given))
+
+
+def test_defaults() -> None:
+    """Without options: as PyTorch's backend."""
+    given = options()
+    assert (given.is_file, given.is_host, given.read_timeout) == (False, None, 60)
+    assert (given.match_timeout, given.match_wait) == (15.0, 0.0)
+
+
+def test_values_are_texts() -> None:
+    """As --rdzv-conf gives them."""
+    given = options(store_type=" TCP ", is_host="t", read_timeout="7", match_timeout="0.5", match_wait="30")
+    assert (given.is_file, given.is_host, given.read_timeout) == (False, True, 7)
+    assert (given.match_timeout, given.match_wait) == (0.5, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("store_type", "etcd"),
+        ("is_host", "perhaps"),
+        ("read_timeout", "0"),
+        ("read_timeout", "soon"),
+        ("read_timeout", None),
+        ("match_timeout", "-1"),
+        ("match_timeout", "nan"),
+        ("match_wait", "inf"),
+        ("match_wait", None),
+    ],
+)
+def test_refused_values(key: str, value: str | None) -> None:
+    """A value that cannot be used is a ValueError that names the option."""
+    with pytest.raises(ValueError, match=f"option '{key}' |'{key}' must"):
+        options(**{key: value})
+
+
+def test_unknown_options() -> None:
+    """Each gets a sentence; what comes near is suggested, control characters are escaped."""
+    keys = ["timeout", "is_host", "join_timeout", "matchtimeout", "x\n"]
+    assert unknown_options(keys) == [
+        "unknown option 'matchtimeout' in --rdzv-conf: is match_timeout meant?",
+        "unknown option 'x\\n' in --rdzv-conf",
+    ]
