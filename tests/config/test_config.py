@@ -69,8 +69,11 @@ def test_refused_options_say_which_one_and_where(text: str, key: str, bad: str) 
     assert error.config == given_text
     assert error.span is not None
     assert error.config[slice(*error.span)] == bad
-    assert error.hint
-    assert error.hint.isprintable()
+    assert error.hint == (
+        f"Write {key!a} with its value, key=value, or leave it out."
+        if key
+        else "Between two commas, and at each end, stands key=value."
+    )
 
 
 def test_a_key_given_twice_can_be_refused() -> None:
@@ -79,7 +82,8 @@ def test_a_key_given_twice_can_be_refused() -> None:
         parse_rendezvous_config("a=1, b=2, a=3", unique_keys=True)
     error = caught.value
     assert str(error) == "The rendezvous configuration option 'a' is given more than once."
-    assert (error.key, error.span) == ("a", (10, 11))
+    assert (error.config, error.key, error.span) == ("a=1, b=2, a=3", "a", (10, 11))
+    assert error.hint == "Keep one of them."
     with pytest.raises(ConfigError) as caught:
         parse_rendezvous_config("a=1,b=2,a=1", unique_keys=True)
     assert caught.value.span == (8, 9)
@@ -90,6 +94,7 @@ def test_a_key_given_twice_can_be_refused() -> None:
     ("known", "hint"),
     [
         (["join_timeout", "is_host"], "Did you mean 'join_timeout'?"),
+        (["join_timeouts", "join_timeout", "join_timer"], "Did you mean 'join_timeout'?"),
         ({"x", "y"}, "Known are: 'x', 'y'."),
         ([], "No option is known here."),
     ],
@@ -117,8 +122,8 @@ def test_the_first_bad_option_is_reported() -> None:
 
 @pytest.mark.parametrize("text", [None, b"a=1", 1, {"a": "1"}])
 def test_options_are_read_from_a_str(text: object) -> None:
-    """Anything else is a TypeError."""
-    with pytest.raises(TypeError, match="^config_str must be a str, not "):
+    """Anything else is a TypeError that names what came."""
+    with pytest.raises(TypeError, match=f"^config_str must be a str, not {type(text).__name__}$"):
         parse_rendezvous_config(text)  # type: ignore[arg-type]
 
 
@@ -203,17 +208,34 @@ def test_a_value_is_written_as_its_getter_reads_it(value: str | float | bool | t
 )
 def test_what_parse_would_not_give_back_is_not_written(key: str, value: str, what: str) -> None:
     """The error says whether it is the key or the value, and has no text to point into."""
-    with pytest.raises(ConfigError, match=rf"{what}.*cannot be written") as caught:
+    texts = {
+        "key": (
+            f"The rendezvous configuration key {key!a} cannot be written.",
+            "A key is not empty and has no comma, no '=', and no white space at its ends.",
+        ),
+        "value": (
+            f"The value of rendezvous configuration option {key!a} cannot be written.",
+            "A value is not empty and has no comma, and no white space at its ends.",
+        ),
+    }
+    with pytest.raises(ConfigError) as caught:
         format_rendezvous_config({key: value})
-    assert caught.value.config is None
-    assert caught.value.span is None
-    assert caught.value.key == key
+    error = caught.value
+    assert (str(error), error.hint) == texts[what]
+    assert (error.config, error.key, error.span) == (None, key, None)
+
+
+def test_options_are_written_in_their_order() -> None:
+    """A comma stands between two, and nothing where there is none."""
+    assert format_rendezvous_config({"b": 1, "a": "x"}) == "b=1,a=x"
+    assert format_rendezvous_config({}) == ""
 
 
 @pytest.mark.parametrize("value", [None, b"1", [1], object()])
 def test_a_value_has_one_of_five_types(value: object) -> None:
     """Anything else is a TypeError that names them."""
-    with pytest.raises(TypeError, match="must be a str, int, float, bool or timedelta, not "):
+    expected = f"the value of option 'a' must be a str, int, float, bool or timedelta, not {type(value).__name__}"
+    with pytest.raises(TypeError, match=f"^{expected}$"):
         format_rendezvous_config({"a": value})  # type: ignore[dict-item]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from rdzv_config import ConfigError, get_as_bool, get_as_float, get_as_int, get_as_timedelta
@@ -25,13 +26,17 @@ READ: list[tuple[object, object, object]] = [
     (get_as_timedelta, timedelta(days=1), timedelta(days=1)),
 ]
 
-BAD: dict[object, tuple[str, list[object]]] = {
-    get_as_bool: ("boolean", ["", "on", "2", "truely", 2, -1, 1.0, [], b"1"]),
-    get_as_int: ("integer", ["", "a", "1.5", "9" * 5000, float("inf"), float("nan"), [], b"x"]),
-    get_as_float: ("float", ["", "a", 10**400, [], {}]),
-    get_as_timedelta: ("duration", ["", "a", "inf", "nan", "1e300", []]),
+BAD: dict[object, tuple[str, str, list[object]]] = {
+    get_as_bool: (
+        "boolean",
+        "Write 1 or 0, true or false, yes or no.",
+        ["", "on", "2", "truely", 2, -1, 1.0, [], b"1", Decimal(1)],
+    ),
+    get_as_int: ("integer", "Write a whole number.", ["", "a", "1.5", "9" * 5000, float("inf"), float("nan"), [], b"x"]),
+    get_as_float: ("float", "Write a number.", ["", "a", 10**400, [], {}]),
+    get_as_timedelta: ("duration", "Write a number of seconds.", ["", "a", "inf", "nan", "1e300", []]),
 }
-REFUSED = [(getter, value, kind) for getter, (kind, values) in BAD.items() for value in values]
+REFUSED = [(getter, value, kind, hint) for getter, (kind, hint, values) in BAD.items() for value in values]
 
 
 @pytest.mark.parametrize(("getter", "value", "expected"), READ)
@@ -42,15 +47,15 @@ def test_a_value_is_read(getter, value, expected):  # type: ignore[no-untyped-de
     assert type(result) is type(expected)
 
 
-@pytest.mark.parametrize(("getter", "value", "kind"), REFUSED)
-def test_a_value_that_does_not_stand_for_the_type_is_refused(getter, value, kind):  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("getter", "value", "kind", "hint"), REFUSED)
+def test_a_value_that_does_not_stand_for_the_type_is_refused(getter, value, kind, hint):  # type: ignore[no-untyped-def]
     """The text is that of torch's RendezvousParameters; the error names the key and what to write."""
     with pytest.raises(ConfigError) as caught:
         getter({"key": value}, "key")
     error = caught.value
     assert str(error) == f"The rendezvous configuration option 'key' does not represent a valid {kind} value."
     assert (error.key, error.config, error.span) == ("key", None, None)
-    assert error.hint
+    assert error.hint == hint
 
 
 @pytest.mark.parametrize("getter", GETTERS)
