@@ -33,10 +33,11 @@ def _no_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_signals() -> Any:
-    """Put back what main() does to SIGTERM."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Put back what main() does to signals."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 class Ran:
@@ -244,27 +245,48 @@ def test_a_fault_of_our_own_is_one_line_and_status_70(rdzv: Any, monkeypatch: py
     assert "Traceback" not in ran.err
 
 
-def test_sigint_ends_it_with_130(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a traceback."""
-
-    def interrupt(host: str, **_options: Any) -> HostMatch:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("rdzv_hostmatch.match_host", interrupt)
-    ran = rdzv("check", "node0")
-    assert (ran.status, ran.out, ran.err) == (INTERRUPTED, "", "")
+# What the command is doing when the signal comes: a patch that makes it say so, and stay there.
+PHASES = {
+    "reading arguments": "rdzv._command._parser = stay",
+    "looking up": "socket.getaddrinfo = stay",
+    "waiting for a name": "rdzv_hostmatch._match.sleep = stay",
+    "probing": "rdzv_hostmatch._match.is_local_address = lambda _: False; rdzv_hostmatch._probe.probe = stay",
+    "printing to a reader that does not read": "rdzv._command._as_text = lambda _: ready() or 'x' * 2**20",
+}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without asking its handlers")
-def test_sigterm_ends_it_with_143(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once, without a traceback, also while a look-up hangs."""
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_signal_ends_it_at_once_whatever_it_is_doing(phase: str, number: signal.Signals, status: int) -> None:
+    """With 128 and the number of the signal, as shells count, and without a word."""
+    program = f"""if True:
+        import os, socket, sys, threading
+        import rdzv._command, rdzv_hostmatch._match, rdzv_hostmatch._probe
 
-    def terminate(host: str, **_options: Any) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        def ready():
+            os.write(2, b"ready\\n")
 
-    monkeypatch.setattr("rdzv_hostmatch.match_host", terminate)
-    ran = rdzv("check", "node0")
-    assert (ran.status, ran.out, ran.err) == (TERMINATED, "", "")
+        def stay(*_, **__):
+            ready()
+            threading.Event().wait()
+
+        def refuse(*_, **__):
+            raise socket.gaierror("no such name")
+
+        socket.getaddrinfo = refuse
+        {PHASES[phase]}
+        sys.exit(rdzv._command.main(sys.argv[1:]))
+    """
+    host = "late" if phase in ("looking up", "waiting for a name") else "203.0.113.9"
+    arguments = [] if phase.startswith("printing") else ["--quiet", "--probe", "--wait", "600"]
+    command = [sys.executable, "-c", program, "check", f"{host}:1", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"ready\n"
+        process.send_signal(number)
+        assert process.stderr.read() == b""
+        assert process.wait(120) == status
 
 
 def test_a_wait_is_reported_on_stderr() -> None:

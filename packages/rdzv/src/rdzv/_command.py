@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, NoReturn
 
-_HOST, _NOT_HOST, _BAD_INPUT, _UNDECIDED, _FAULT, _INTERRUPTED, _TERMINATED = 0, 1, 2, 3, 70, 130, 143
+_HOST, _NOT_HOST, _BAD_INPUT, _UNDECIDED, _FAULT = 0, 1, 2, 3, 70
 _SCHEMA = 1
 
 _EXAMPLES = """\
@@ -38,21 +39,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import threading
 
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _end)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         return _check(_parser().parse_args(arguments))
-    except KeyboardInterrupt:
-        return _INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the last resort: a status and a line instead of a traceback
         _complain(f"{type(error).__name__}: {error}", "This is a fault of rdzv; please report it with the command line.")
         return _FAULT
 
 
-def _terminate(signum: int, frame: object) -> NoReturn:
-    raise SystemExit(_TERMINATED)
+def _end(signum: int, frame: object) -> NoReturn:
+    # Nothing is left to be put away, and an exception would have to find its way out of wherever the signal has struck. With a
+    # handler of its own it also ends where the kernel ignores signals that nobody handles: as the first process of a container.
+    os._exit(128 + signum)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -178,8 +180,6 @@ def _show(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         # Whoever read has seen enough. The exit status still tells; nothing is left to be flushed into the closed pipe.
-        import os
-
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
