@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import sys
+from collections.abc import Callable
 from datetime import timedelta
+from enum import Enum, IntEnum
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from rdzv_config import ConfigError, format_rendezvous_config, parse_rendezvous_config
+from rdzv_config import ConfigError, format_rendezvous_config, get_as_timedelta, parse_rendezvous_config
 
 ACCEPTED = [
     ("", {}),
@@ -87,6 +90,9 @@ def test_a_key_given_twice_can_be_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_rendezvous_config("a=1,b=2,a=1", unique_keys=True)
     assert caught.value.span == (8, 9)
+    with pytest.raises(ConfigError) as caught:
+        parse_rendezvous_config("\t a=1, a=1 ,a=1", unique_keys=True)
+    assert caught.value.span == (7, 8)
     assert parse_rendezvous_config("a=1,b=2", unique_keys=True) == {"a": "1", "b": "2"}
 
 
@@ -106,7 +112,7 @@ def test_a_key_that_is_not_known_can_be_refused(known: list[str], hint: str) -> 
     error = caught.value
     assert str(error) == "The rendezvous configuration option 'join_timeot' is not known."
     assert error.hint == hint
-    assert error.span == (0, 11)
+    assert (error.config, error.key, error.span) == ("join_timeot=1", "join_timeot", (0, 11))
 
 
 def test_known_keys_are_accepted() -> None:
@@ -133,14 +139,19 @@ def test_the_known_keys_are_no_str() -> None:
         parse_rendezvous_config("a=1", known="a")
 
 
-def test_an_error_survives_pickling() -> None:
-    """An error comes out of another process as it went in."""
+@pytest.mark.parametrize("copied", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
+def test_an_error_survives_pickling_and_copying(copied: Callable[[ConfigError], ConfigError]) -> None:
+    """An error comes out of another process as it went in, with what others noted on it."""
     with pytest.raises(ConfigError) as caught:
         parse_rendezvous_config("a=1,b")
-    copy = pickle.loads(pickle.dumps(caught.value))
-    assert type(copy) is ConfigError
-    assert str(copy) == str(caught.value)
-    assert vars(copy) == vars(caught.value)
+    error = caught.value
+    error.rank = 3  # type: ignore[attr-defined]  # another's
+    if sys.version_info >= (3, 11):
+        error.add_note("on rank 3")
+    again = copied(error)
+    assert type(again) is ConfigError
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have no notes before Python 3.11")
@@ -175,6 +186,25 @@ def test_any_text_is_read_or_refused(text: str, unique: bool) -> None:
         assert parse_rendezvous_config(format_rendezvous_config(options)) == options
 
 
+class Word(str, Enum):
+    """Members that show themselves as Word.A."""
+
+    A = "a"
+
+
+class Number(IntEnum):
+    """Members that show themselves as <Number.ONE: 1>."""
+
+    ONE = 1
+
+
+class Loud(float):
+    """A float that shows itself in another way, as numpy's do."""
+
+    def __repr__(self) -> str:
+        return f"loud({float(self)})"
+
+
 @pytest.mark.parametrize(
     ("value", "written"),
     [
@@ -185,12 +215,37 @@ def test_any_text_is_read_or_refused(text: str, unique: bool) -> None:
         (-5, "a=-5"),
         (0.1, "a=0.1"),
         (timedelta(minutes=1), "a=60"),
-        (timedelta(milliseconds=1500), "a=1.5"),
+        (timedelta(milliseconds=-1500), "a=-1.5"),
+        (timedelta.max - timedelta(microseconds=999999), "a=86399999999999"),
+        (Word.A, "a=a"),
+        (Number.ONE, "a=1"),
+        (Loud(1.5), "a=1.5"),
     ],
 )
 def test_a_value_is_written_as_its_getter_reads_it(value: str | float | bool | timedelta, written: str) -> None:
-    """Bools are 1 and 0, timedeltas seconds, whole where they are whole."""
+    """Bools are 1 and 0, timedeltas seconds, whole where they are whole; a subclass is written as its value."""
     assert format_rendezvous_config({"a": value}) == written
+
+
+def test_a_key_is_written_as_the_text_it_is() -> None:
+    """However its class would show it."""
+    assert format_rendezvous_config({Word.A: 1}) == "a=1"
+
+
+MICROSECOND = timedelta(microseconds=1)
+LONGEST = timedelta(seconds=2**33) - MICROSECOND
+
+
+@given(st.timedeltas(-LONGEST, LONGEST) | st.timedeltas().map(lambda duration: timedelta(duration.days, duration.seconds)))
+@example(LONGEST)
+@example(-LONGEST)
+@example(MICROSECOND)
+@example(timedelta(seconds=2**33))
+@example(timedelta.min)
+def test_a_duration_that_is_written_reads_back_equal(duration: timedelta) -> None:
+    """To the microsecond below 2**33 seconds, and to the second at any length."""
+    text = format_rendezvous_config({"a": duration})
+    assert get_as_timedelta(parse_rendezvous_config(text), "a") == duration
 
 
 @pytest.mark.parametrize(
@@ -204,6 +259,7 @@ def test_a_value_is_written_as_its_getter_reads_it(value: str | float | bool | t
         ("a", "1 ", "value"),
         ("a", "\n", "value"),
         ("a", "1,2", "value"),
+        (Word.A, "", "value"),
     ],
 )
 def test_what_parse_would_not_give_back_is_not_written(key: str, value: str, what: str) -> None:
@@ -214,7 +270,7 @@ def test_what_parse_would_not_give_back_is_not_written(key: str, value: str, wha
             "A key is not empty and has no comma, no '=', and no white space at its ends.",
         ),
         "value": (
-            f"The value of rendezvous configuration option {key!a} cannot be written.",
+            f"The value of rendezvous configuration option '{str.__str__(key)}' cannot be written.",
             "A value is not empty and has no comma, and no white space at its ends.",
         ),
     }
@@ -223,6 +279,25 @@ def test_what_parse_would_not_give_back_is_not_written(key: str, value: str, wha
     error = caught.value
     assert (str(error), error.hint) == texts[what]
     assert (error.config, error.key, error.span) == (None, key, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (10**5000, "Python writes no more digits than sys.get_int_max_str_digits() says."),
+        (LONGEST + 2 * MICROSECOND, "A duration of 2**33 seconds (272 years) or more is a whole number of seconds."),
+        (-LONGEST - 2 * MICROSECOND, "A duration of 2**33 seconds (272 years) or more is a whole number of seconds."),
+        (timedelta.max, "A duration of 2**33 seconds (272 years) or more is a whole number of seconds."),
+    ],
+    ids=["many digits", "long", "long and negative", "longest"],
+)
+def test_what_its_getter_would_not_give_back_is_not_written(value: float | timedelta, hint: str) -> None:
+    """The error is that of any value that cannot be written, and says why not this one."""
+    with pytest.raises(ConfigError) as caught:
+        format_rendezvous_config({"a": value})
+    error = caught.value
+    assert str(error) == "The value of rendezvous configuration option 'a' cannot be written."
+    assert (error.config, error.key, error.span, error.hint) == (None, "a", None, hint)
 
 
 def test_options_are_written_in_their_order() -> None:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from enum import Enum
 
 import pytest
 from rdzv_config import ConfigError, get_as_bool, get_as_float, get_as_int, get_as_timedelta
 
+
+class Switch(int, Enum):
+    """Ints that show themselves as Switch.ON and Switch.OFF."""
+
+    OFF = 0
+    ON = 1
+
+
 GETTERS = [get_as_bool, get_as_int, get_as_float, get_as_timedelta]
 
 READ: list[tuple[object, object, object]] = [
-    *((get_as_bool, value, True) for value in ("1", "true", "T", "YES", "y", 1, True)),
-    *((get_as_bool, value, False) for value in ("0", "false", "F", "NO", "n", 0, False)),
+    *((get_as_bool, value, True) for value in ("1", "true", "T", "YES", "y", 1, True, Switch.ON)),
+    *((get_as_bool, value, False) for value in ("0", "false", "F", "NO", "n", 0, False, Switch.OFF)),
     (get_as_int, "60", 60),
     (get_as_int, " -6_0 ", -60),
     (get_as_int, 2.9, 2),
@@ -56,6 +65,13 @@ def test_a_value_that_does_not_stand_for_the_type_is_refused(getter, value, kind
     assert str(error) == f"The rendezvous configuration option 'key' does not represent a valid {kind} value."
     assert (error.key, error.config, error.span) == ("key", None, None)
     assert error.hint == hint
+
+
+def test_an_int_of_more_digits_than_python_writes_is_no_bool() -> None:
+    """It is refused as any other int that is neither 1 nor 0."""
+    with pytest.raises(ConfigError) as caught:
+        get_as_bool({"key": 10**5000}, "key")
+    assert (caught.value.key, caught.value.hint) == ("key", "Write 1 or 0, true or false, yes or no.")
 
 
 @pytest.mark.parametrize("getter", GETTERS)

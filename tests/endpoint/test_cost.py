@@ -7,7 +7,8 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-from rdzv_endpoint import parse_rendezvous_endpoint, try_parse_port
+from rdzv_endpoint import parse_rendezvous_endpoint
+from rdzv_endpoint._endpoint import _port_number
 
 
 def calls_made(endpoint: str) -> tuple[list[str], list[str]]:
@@ -43,11 +44,11 @@ def instructions_run(endpoint: str) -> int:
     monitoring.use_tool_id(tool, "rdzv-test")
     try:
         monitoring.register_callback(tool, monitoring.events.INSTRUCTION, note)
-        for function in (parse_rendezvous_endpoint, try_parse_port):
+        for function in (parse_rendezvous_endpoint, _port_number):
             monitoring.set_local_events(tool, function.__code__, monitoring.events.INSTRUCTION)
         parse_rendezvous_endpoint(endpoint, 0)
     finally:
-        for function in (parse_rendezvous_endpoint, try_parse_port):
+        for function in (parse_rendezvous_endpoint, _port_number):
             monitoring.set_local_events(tool, function.__code__, 0)
         monitoring.free_tool_id(tool)
     return count
@@ -72,7 +73,7 @@ def test_an_ipv6_address_in_brackets_takes_two_helpers_more() -> None:
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="other Pythons have other instructions")
 def test_the_common_path_runs_few_instructions() -> None:
     """So many instructions of the virtual machine, a tenth more than the most that any CPython runs today."""
-    assert instructions_run("node0.cluster.example:29400") <= 88
+    assert instructions_run("node0.cluster.example:29400") <= 75
 
 
 @pytest.mark.parametrize("endpoint", ["{}:29400", "[::1%{}]:29400"])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import pickle
 import sys
+from collections.abc import Callable
+from enum import Enum, IntEnum
 
 import pytest
 from hypothesis import example, given
@@ -69,8 +72,9 @@ ACCEPTED = [
 NO_HOST = "Write a host name or an address before the port."
 NO_PORT = "Write a port after the last colon, or leave that colon out."
 NUMBER = "A port is a whole number from 0 to 65535, in ASCII digits."
-BRACKETS = "Write an IPv6 address in brackets: [2001:db8::1]:29400."
+BRACKETS = "An IPv6 address stands in brackets, and a colon between them and the port: [2001:db8::1]:29400."
 COLONS = "Only an IPv6 address may have colons in it; with a port it stands in brackets: [2001:db8::1]:29400."
+NO_URL = "An endpoint is no URL: write host:port, and leave out the scheme and the path."
 
 
 def cannot_have(character: str) -> str:
@@ -88,7 +92,9 @@ REFUSED = [
     ("a b", "host", "a b", cannot_have("' '")),
     ("a/b:1", "host", "a/b", cannot_have("'/'")),
     ("'node0:1", "host", "'node0", cannot_have('"\'"')),
-    ("tcp://node0:1", "host", "tcp://node0", COLONS),
+    ("tcp://node0:1", "host", "tcp://node0", NO_URL),
+    ("tcp://[::1]:1", "host", "tcp://[::1]", NO_URL),
+    ("//node0:1", "host", "//node0", NO_URL),
     ("a:b:80", "host", "a:b", COLONS),
     ("[a:b]:80", "host", "a:b", COLONS),
     ("[[::1]]:80", "host", "[::1]", COLONS),
@@ -99,6 +105,7 @@ REFUSED = [
     ("[:::1]:80", "host", ":::1", COLONS),
     ("[12345::1]:80", "host", "12345::1", COLONS),
     ("[::ffff:1.2.3.04]:80", "host", "::ffff:1.2.3.04", COLONS),
+    ("[[]:80", "host", "[", cannot_have("'['")),
     ("[", "host", "[", cannot_have("'['")),
     ("]", "host", "]", cannot_have("']'")),
     ("[::1:80", "host", "[::1", COLONS),
@@ -123,10 +130,16 @@ REFUSED = [
     ("dummy.com:²", "port", "²", NUMBER),
     ("None:None", "port", "None", NUMBER),
     ('node0:29400"', "port", '29400"', NUMBER),
+    ("[::1]:http", "port", "http", NUMBER),
+    ("[::1]:65536", "port", "65536", NUMBER),
+    ("[::1]:29400/", "port", "29400/", NUMBER),
     ("[::1]80", "port", "1]80", BRACKETS),
     ("2001:db8::g", "port", "g", BRACKETS),
     ("1::2:99999", "port", "99999", BRACKETS),
-    ("[::1]:65536", "port", "65536", BRACKETS),
+    ("tcp://node0", "port", "//node0", NO_URL),
+    ("tcp://node0:", "port", "", NO_URL),
+    ("tcp://node0:http", "port", "http", NO_URL),
+    ("http://node0:29400/", "port", "29400/", NO_URL),
 ]
 
 
@@ -148,6 +161,14 @@ def test_a_refused_endpoint_says_what_is_bad_and_where(endpoint: str, part: str,
     assert error.endpoint[slice(*error.span)] == bad
     assert error.hint == hint
     assert error.hint.isprintable()
+
+
+@pytest.mark.parametrize(("endpoint", "place"), [("[[]:80", 1), ("\t[[]:80", 2), ("~:~", 2), (" ::g:g ", 5)])
+def test_of_two_places_that_read_alike_it_is_the_bad_one(endpoint: str, place: int) -> None:
+    """The place is that of the part, and not of the first such text."""
+    with pytest.raises(EndpointError) as caught:
+        parse_rendezvous_endpoint(endpoint, DEFAULT)
+    assert caught.value.span == (place, place + 1)
 
 
 @pytest.mark.parametrize(
@@ -181,15 +202,19 @@ def test_the_hint_is_a_note_of_the_error() -> None:
     assert caught.value.__notes__ == [caught.value.hint]  # type: ignore[attr-defined]  # since 3.11
 
 
-def test_an_error_survives_pickling() -> None:
-    """An error comes out of another process as it went in."""
+@pytest.mark.parametrize("copied", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
+def test_an_error_survives_pickling_and_copying(copied: Callable[[EndpointError], EndpointError]) -> None:
+    """An error comes out of another process as it went in, with what others noted on it."""
     with pytest.raises(EndpointError) as caught:
         parse_rendezvous_endpoint("node0:http", DEFAULT)
     error = caught.value
-    copy = pickle.loads(pickle.dumps(error))
-    assert type(copy) is EndpointError
-    assert str(copy) == str(error)
-    assert vars(copy) == vars(error)
+    error.rank = 3  # type: ignore[attr-defined]  # another's
+    if sys.version_info >= (3, 11):
+        error.add_note("on rank 3")
+    again = copied(error)
+    assert type(again) is EndpointError
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
 
 
 @pytest.mark.parametrize("endpoint", [b"node0:1", 29400, ("node0", 1), object()])
@@ -261,25 +286,70 @@ def test_a_host_and_a_port_are_written_as_one(host: str, port: int, expected: st
     assert format_rendezvous_endpoint(host, port) == expected
 
 
+class Name(str, Enum):
+    """Members that show themselves as Name.NODE0."""
+
+    NODE0 = "node0"
+
+
+class Number(IntEnum):
+    """Members that show themselves as <Number.PORT: 29400> or 29400."""
+
+    PORT = 29400
+
+
+class Loud(int):
+    """An int that shows itself in another way."""
+
+    def __repr__(self) -> str:
+        return "a port!"
+
+    def __format__(self, _spec: str) -> str:
+        return "a port!"
+
+
+@pytest.mark.parametrize(("host", "port"), [(Name.NODE0, 29400), ("node0", Number.PORT), ("node0", Loud(29400))])
+def test_a_subclass_is_written_as_its_value(host: str, port: int) -> None:
+    """However its class would show it; and the endpoint is a plain str."""
+    endpoint = format_rendezvous_endpoint(host, port)
+    assert endpoint == "node0:29400"
+    assert type(endpoint) is str
+
+
 @pytest.mark.parametrize(
-    ("host", "port", "part"),
+    ("host", "port", "part", "endpoint", "span"),
     [
-        ("", 1, "host"),
-        ("a b", 1, "host"),
-        ("a:b", 1, "host"),
-        ("[::1]", 1, "host"),
-        ("node0\n", 1, "host"),
-        ("node0", -1, "port"),
-        ("node0", 65536, "port"),
+        ("", 1, "host", ":1", (0, 0)),
+        ("a b", 1, "host", "a b:1", (0, 3)),
+        (" a", 1, "host", " a:1", (0, 2)),
+        ("\n", 1, "host", "\n:1", (0, 1)),
+        ("node0\n", 1, "host", "node0\n:1", (0, 6)),
+        ("a:b", 1, "host", "[a:b]:1", (1, 4)),
+        (" ::1", 1, "host", "[ ::1]:1", (1, 5)),
+        ("[::1]", 1, "host", "[[::1]]:1", (1, 6)),
+        ("a b", 65536, "host", "a b:65536", (0, 3)),
+        ("node0", -1, "port", "node0:-1", (6, 8)),
+        ("node0", 65536, "port", "node0:65536", (6, 11)),
+        ("::1", 65536, "port", "[::1]:65536", (6, 11)),
     ],
 )
-def test_what_parse_would_not_give_back_is_not_written(host: str, port: int, part: str) -> None:
-    """The inverse refuses what the parser refuses, with the same error."""
+def test_what_parse_would_not_give_back_is_not_written(
+    host: str, port: int, part: str, endpoint: str, span: tuple[int, int]
+) -> None:
+    """The inverse refuses what the parser refuses, with the same error, of the text that it would have been."""
     with pytest.raises(EndpointError) as caught:
         format_rendezvous_endpoint(host, port)
     error = caught.value
-    assert error.part == part
-    assert error.endpoint[slice(*error.span)] == (host if part == "host" else str(port))
+    assert (error.part, error.endpoint, error.span) == (part, endpoint, span)
+
+
+def test_a_port_of_more_digits_than_python_writes_is_refused_as_any_other() -> None:
+    """The text has it in base 16, which has no such limit."""
+    with pytest.raises(EndpointError) as caught:
+        format_rendezvous_endpoint("node0", 16**5000)
+    error = caught.value
+    assert (error.part, error.span, error.hint) == ("port", (6, 5009), NUMBER)
+    assert error.endpoint == f"node0:0x1{'0' * 5000}"
 
 
 @pytest.mark.parametrize(

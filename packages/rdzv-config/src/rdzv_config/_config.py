@@ -45,8 +45,8 @@ class ConfigError(ValueError):
         if sys.version_info >= (3, 11):
             self.add_note(hint)
 
-    def __reduce__(self) -> tuple[type[ConfigError], tuple[object, ...]]:
-        return type(self), (str(self), self.config, self.key, self.span, self.hint)
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[object, ...], dict[str, object]]:
+        return type(self), (str(self), self.config, self.key, self.span, self.hint), vars(self)
 
 
 def parse_rendezvous_config(
@@ -74,7 +74,8 @@ def parse_rendezvous_config(
     """
     if not isinstance(config_str, str):
         raise TypeError(f"config_str must be a str, not {type(config_str).__name__}")
-    if isinstance(known, str):
+    # Of None it is not asked, for isinstance is slow to say no.
+    if known is not None and isinstance(known, str):
         raise TypeError("known must be a collection of str, not a str")
     options: dict[str, str] = {}
     text = config_str.strip()
@@ -86,90 +87,99 @@ def parse_rendezvous_config(
         key = key.strip()
         value = value.strip()
         if not key or not value:
-            raise _incomplete(config_str, _number(written, option), key)
+            raise _incomplete(config_str, _start(config_str, written, option), option.strip(), key)
         if unique_keys and key in options:
-            raise _refused(config_str, _number(written, option), key, "is given more than once", "Keep one of them.")
+            raise _refused(config_str, _start(config_str, written, option), key, "is given more than once", "Keep one of them.")
         if known is not None and key not in known:
-            raise _refused(config_str, _number(written, option), key, "is not known", _nearest(key, known))
+            raise _refused(config_str, _start(config_str, written, option), key, "is not known", _nearest(key, known))
         options[key] = value
     return options
 
 
 def format_rendezvous_config(options: Mapping[str, str | int | float | bool | timedelta]) -> str:
-    """Write options as ``key=value,key=value``: the inverse of the parser.
+    """Write options as ``key=value,key=value``: the inverse of the parser, and of the getters.
 
     Args:
-        options: Bools are written as 1 and 0, timedeltas in seconds; ints, floats and strs as they are.
+        options: Bools are written as 1 and 0, timedeltas in seconds; ints, floats and strs as they are, a member of an enum as
+            its value.
 
     Returns:
         The text; empty where there are no options.
 
     Raises:
         ConfigError: The parser would not give back this key or this value: it is empty, has a comma in it or white space at an
-            end, or the key has a ``=`` in it.
+            end, or the key has a ``=`` in it. Or its getter would not: an int has more digits than Python writes, or a
+            timedelta of 2**33 seconds (272 years) or more has microseconds, which no float tells apart.
         TypeError: A key is not a str, or a value has none of the types above.
 
     >>> format_rendezvous_config({"is_host": True, "timeout": 60})
     'is_host=1,timeout=60'
     """
-    return ",".join(f"{_written_key(key)}={_written_value(key, value)}" for key, value in options.items())
+    return ",".join(_written(key, value) for key, value in options.items())
 
 
-def _written_key(key: str) -> str:
+def _written(key: str, value: str | float | bool | timedelta) -> str:
     if not isinstance(key, str):
         raise TypeError(f"the key of an option must be a str, not {type(key).__name__}")
+    key = str.__str__(key)
     if not key or key != key.strip() or "," in key or "=" in key:
         hint = "A key is not empty and has no comma, no '=', and no white space at its ends."
         raise ConfigError(f"The rendezvous configuration key {key!a} cannot be written.", None, key, None, hint)
-    return key
+    return f"{key}={_written_value(key, value)}"
 
 
 def _written_value(key: str, value: str | float | bool | timedelta) -> str:
     from datetime import timedelta
 
     if isinstance(value, timedelta):
-        value = value.total_seconds()
-        value = int(value) if value.is_integer() else value
-    if isinstance(value, (int, float)):
-        return repr(int(value) if isinstance(value, bool) else value)
+        seconds = value.total_seconds()
+        if value.microseconds and abs(seconds) >= 2**33:
+            raise _unwritable(key, "A duration of 2**33 seconds (272 years) or more is a whole number of seconds.")
+        value = int(seconds) if seconds.is_integer() else seconds
+    # A subclass, such as an enum's or numpy's, may show itself in another way than its value does.
+    if isinstance(value, int):
+        try:
+            return repr(int(value))
+        except ValueError as error:
+            raise _unwritable(key, "Python writes no more digits than sys.get_int_max_str_digits() says.") from error
+    if isinstance(value, float):
+        return repr(float(value))
     if not isinstance(value, str):
         expected = "a str, int, float, bool or timedelta"
         raise TypeError(f"the value of option {key!a} must be {expected}, not {type(value).__name__}")
+    value = str.__str__(value)
     if not value or value != value.strip() or "," in value:
-        hint = "A value is not empty and has no comma, and no white space at its ends."
-        raise ConfigError(f"The value of rendezvous configuration option {key!a} cannot be written.", None, key, None, hint)
+        raise _unwritable(key, "A value is not empty and has no comma, and no white space at its ends.")
     return value
 
 
-def _incomplete(config_str: str, number: int, key: str) -> ConfigError:
-    start, end = _span(config_str, number)
+def _unwritable(key: str, hint: str) -> ConfigError:
+    return ConfigError(f"The value of rendezvous configuration option {key!a} cannot be written.", None, key, None, hint)
+
+
+def _incomplete(config_str: str, start: int, option: str, key: str) -> ConfigError:
     if key:
         message = f"The rendezvous configuration option '{key}' must have a value specified."
         hint = f"Write {key!a} with its value, key=value, or leave it out."
     else:
         message = "The rendezvous configuration string must be in format <key1>=<value1>,...,<keyN>=<valueN>."
         hint = "Between two commas, and at each end, stands key=value."
-    return ConfigError(message, config_str, key, (start, end), hint)
+    return ConfigError(message, config_str, key, (start, start + len(option)), hint)
 
 
-def _refused(config_str: str, number: int, key: str, reason: str, hint: str) -> ConfigError:
-    start, _ = _span(config_str, number)
+def _refused(config_str: str, start: int, key: str, reason: str, hint: str) -> ConfigError:
     message = f"The rendezvous configuration option '{key}' {reason}."
     return ConfigError(message, config_str, key, (start, start + len(key)), hint)
 
 
-def _number(options: list[str], option: str) -> int:
-    # Only errors need it. By identity: of two equal options it is the second one that is refused as given twice.
-    return next(number for number, other in enumerate(options) if other is option)
-
-
-def _span(config_str: str, number: int) -> tuple[int, int]:
-    """Where the option of this number, from 0, stands in the text, without the white space round it."""
-    options = config_str.split(",")
-    option = options[number]
-    start = sum(map(len, options[:number])) + number
-    left = len(option) - len(option.lstrip())
-    return start + left, start + max(left, len(option.rstrip()))
+def _start(config_str: str, options: list[str], option: str) -> int:
+    """Where this very option starts in the text: of two equal ones it is the second that is refused as given twice."""
+    start = len(config_str) - len(config_str.lstrip())
+    for other in options:
+        if other is option:
+            break
+        start += len(other) + 1
+    return start + len(option) - len(option.lstrip())
 
 
 def _nearest(key: str, known: Collection[str]) -> str:

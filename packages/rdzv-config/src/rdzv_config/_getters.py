@@ -1,8 +1,9 @@
 """One option as a bool, int, float or timedelta.
 
 The words and the errors are those of ``RendezvousParameters`` in ``torch.distributed.elastic.rendezvous``, as plain functions
-over any mapping: what the parser returns, or ``params.config`` in a rendezvous back end of PyTorch's. A key that is missing
-reads as the default; a stored None, or a default of None, reads as None.
+over any mapping: what the parser returns, or ``params.config`` in a rendezvous back end of PyTorch's. They go further: floats
+and durations are read too, and a list or an infinity, for which torch's ``get_as_int`` raises TypeError or OverflowError, is a
+ConfigError here. A key that is missing reads as the default; a stored None, or a default of None, reads as None.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-_TRUE = ("1", "true", "t", "yes", "y")
-_FALSE = ("0", "false", "f", "no", "n")
+_TRUE = (1, "1", "true", "t", "yes", "y")
+_FALSE = (0, "0", "false", "f", "no", "n")
 
 
 def get_as_bool(options: Mapping[str, object], key: str, default: bool | None = None) -> bool | None:
@@ -35,7 +36,7 @@ def get_as_bool(options: Mapping[str, object], key: str, default: bool | None = 
     value = options.get(key, default)
     if value is None or isinstance(value, bool):
         return value
-    word = value.lower() if isinstance(value, str) else str(value) if isinstance(value, int) else None
+    word = value.lower() if isinstance(value, str) else value if isinstance(value, int) else None
     if word in _TRUE:
         return True
     if word in _FALSE:
@@ -90,7 +91,9 @@ def get_as_float(options: Mapping[str, object], key: str, default: float | None 
 
 
 def get_as_timedelta(options: Mapping[str, object], key: str, default: timedelta | None = None) -> timedelta | None:
-    """Read an option as a timedelta: a number of seconds, or a timedelta already.
+    """Read an option as a timedelta: a number of seconds, by the rules of :class:`float`, or a timedelta already.
+
+    A float tells microseconds apart up to 2**33 seconds, 272 years; from there on only whole seconds are read exactly.
 
     Args:
         options: What the parser returned, or any other mapping.

@@ -23,6 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+_NO_URL = "An endpoint is no URL: write host:port, and leave out the scheme and the path."
+
 
 class EndpointError(ValueError):
     """A text that is no endpoint, or a host and port that cannot be written as one.
@@ -60,8 +62,8 @@ class EndpointError(ValueError):
         if sys.version_info >= (3, 11):
             self.add_note(hint)
 
-    def __reduce__(self) -> tuple[type[EndpointError], tuple[object, ...]]:
-        return type(self), (self.endpoint, self.part, self.span, self.hint)
+    def __reduce__(self) -> tuple[type[EndpointError], tuple[object, ...], dict[str, object]]:
+        return type(self), (self.endpoint, self.part, self.span, self.hint), vars(self)
 
 
 def parse_rendezvous_endpoint(endpoint: str | None, default_port: int) -> tuple[str, int]:
@@ -93,28 +95,29 @@ def parse_rendezvous_endpoint(endpoint: str | None, default_port: int) -> tuple[
     host, colon, port_text = text.rpartition(":")
 
     # The common case, in one pass: a name or an IPv4 address, and a port.
-    if ":" not in host and host.replace(".", "").replace("-", "").isalnum():
-        port = try_parse_port(port_text)
+    if host.replace(".", "").replace("-", "").isalnum():
+        port = _port_number(port_text)
         if port is None or port > 65535:
             raise _port_error(endpoint, port_text)
         return host, port
 
     if not text:
         return "localhost", default_port
-    if not colon or (text[0] == "[" and text[-1] == "]"):
+    if not colon or (text[-1] == "]" and text[0] == "["):
         host, port = text, default_port
     else:
-        port = try_parse_port(port_text)
+        port = _port_number(port_text)
         if ":" in host and host[0] != "[" and is_ipv6_address(text):
             # Colons without brackets. PyTorch's split stands where it gives an address and a port.
             if port is None or not is_ipv6_address(host):
                 return text, default_port
         elif port is None or port > 65535:
             raise _port_error(endpoint, port_text)
+    start = 0
     if host[:1] == "[" and host[-1] == "]":
-        host = host[1:-1]
+        host, start = host[1:-1], 1
     if not _is_host(host):
-        raise _host_error(endpoint, host)
+        raise _host_error(endpoint, host, endpoint.index(text) + start)
     return host, port
 
 
@@ -132,9 +135,7 @@ def try_parse_port(port_str: str) -> int | None:
     """
     if not isinstance(port_str, str):
         raise TypeError(f"port_str must be a str, not {type(port_str).__name__}")
-    if len(port_str) <= 5 and port_str.isdigit() and port_str.isascii():
-        return int(port_str)
-    return None
+    return _port_number(port_str)
 
 
 def format_rendezvous_endpoint(host: str, port: int) -> str:
@@ -155,12 +156,24 @@ def format_rendezvous_endpoint(host: str, port: int) -> str:
         raise TypeError(f"host must be a str, not {type(host).__name__}")
     if not isinstance(port, int):
         raise TypeError(f"port must be an int, not {type(port).__name__}")
-    endpoint = f"[{host}]:{port:d}" if ":" in host else f"{host}:{port:d}"
+    # A subclass, such as an enum's, may show itself in another way than its value does.
+    host = str.__str__(host)
+    try:
+        port_text = repr(int(port))
+    except ValueError:  # Python writes thousands of digits in base 16 only
+        port_text = hex(port)
+    endpoint = f"[{host}]:{port_text}" if ":" in host else f"{host}:{port_text}"
     if not _is_host(host):
-        raise _host_error(endpoint, host)
+        raise _host_error(endpoint, host, endpoint.index(host))
     if not 0 <= port <= 65535:
-        raise _port_error(endpoint, f"{port:d}")
+        raise _port_error(endpoint, port_text)
     return endpoint
+
+
+def _port_number(text: str) -> int | None:
+    if len(text) <= 5 and text.isdigit() and text.isascii():
+        return int(text)
+    return None
 
 
 def _is_host(host: str) -> bool:
@@ -172,25 +185,26 @@ def _is_host(host: str) -> bool:
 
 
 def _port_error(endpoint: str, port_text: str) -> EndpointError:
-    if not port_text:
+    if "//" in endpoint:
+        hint = _NO_URL
+    elif not port_text:
         hint = "Write a port after the last colon, or leave that colon out."
-    elif endpoint.count(":") > 1:
-        hint = "Write an IPv6 address in brackets: [2001:db8::1]:29400."
+    elif "]:" not in endpoint and endpoint.count(":") > 1:
+        hint = "An IPv6 address stands in brackets, and a colon between them and the port: [2001:db8::1]:29400."
     else:
         hint = "A port is a whole number from 0 to 65535, in ASCII digits."
     end = len(endpoint.rstrip())
     return EndpointError(endpoint, "port", (end - len(port_text), end), hint)
 
 
-def _host_error(endpoint: str, host: str) -> EndpointError:
-    if not host:
+def _host_error(endpoint: str, host: str, start: int) -> EndpointError:
+    if "//" in endpoint:
+        hint = _NO_URL
+    elif not host:
         hint = "Write a host name or an address before the port."
     elif ":" in host:
         hint = "Only an IPv6 address may have colons in it; with a port it stands in brackets: [2001:db8::1]:29400."
     else:
         bad = next(character for character in host if not (character.isalnum() or character in "._-"))
         hint = f"A host name cannot have {bad!a} in it."
-    start = endpoint.find(host, len(endpoint) - len(endpoint.lstrip()))
-    if not host and endpoint[start : start + 1] == "[":
-        start += 1
     return EndpointError(endpoint, "host", (start, start + len(host)), hint)
