@@ -33,9 +33,9 @@ class Machine:
         addresses, canonical = answer if isinstance(answer, tuple) else (answer, "")
         return [(None, None, 0, canonical, (address, 0)) for address in addresses]
 
-    def is_local_address(self, address: str) -> bool:
+    def is_own(self, ip: object, patience: float) -> bool:
         """Whether the test gave this address to the machine."""
-        return address in self.addresses
+        return str(ip) in self.addresses
 
 
 WITHHELD = object()
@@ -47,7 +47,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     made_up = Machine()
     monkeypatch.setattr(socket, "gethostname", lambda: made_up.name)
     monkeypatch.setattr(socket, "getaddrinfo", made_up.getaddrinfo)
-    monkeypatch.setattr(_match, "is_local_address", made_up.is_local_address)
+    monkeypatch.setattr(_match, "is_own", made_up.is_own)
     monkeypatch.delenv("SLURMD_NODENAME", raising=False)
     yield made_up
     made_up.release.set()

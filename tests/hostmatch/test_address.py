@@ -38,6 +38,11 @@ def test_a_loopback_address_is_local(address: str) -> None:
         "fe80::1",
         "fe80::1%no-such-zone",
         "fe80::1%999999",
+        "fe80::1%\x00",
+        "fe80::1%\ud800",
+        "fe80::1%" + "9" * 5000,
+        f"::1%{2**32}",
+        "fe80::1%１",
         "::1%no-such-zone",
     ],
 )
@@ -62,41 +67,62 @@ def test_an_address_is_a_str(ask: Any, value: object) -> None:
         ask(value)
 
 
+class Leaving(socket.socket):
+    """A socket of a system that lets anyone bind to any address: what it sends goes to the machine that has the address."""
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        return len(data)
+
+    def connect(self, address: Any, /) -> None:
+        if self.type == socket.SOCK_STREAM:
+            raise TimeoutError("timed out")
+        super().connect(address)
+
+
 def test_an_address_one_may_bind_but_does_not_have_is_not_local(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With ip_nonlocal_bind the kernel binds to anything; only a text that comes back proves the address."""
-
-    class Mute(socket.socket):
-        def send(self, data: Any, flags: int = 0, /) -> int:
-            return len(data)
-
-    monkeypatch.setattr(socket, "socket", Mute)
-    monkeypatch.setattr(_address, "_ECHO_SECONDS", 0.01)
+    """With ip_nonlocal_bind the kernel binds to anything; only a text that comes back, or a connection, proves the address."""
+    monkeypatch.setattr(socket, "socket", Leaving)
+    monkeypatch.setattr(_address, "PATIENCE", 0.01)
     assert not is_local_address("127.0.0.1")
 
 
-class Dropping(socket.socket):
-    """A datagram socket behind a firewall that lets no datagram out."""
+class Dropped(socket.socket):
+    """Behind a firewall that lets no datagram in."""
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        return len(data)
+
+
+class Forbidden(socket.socket):
+    """Behind a firewall that lets no datagram out, or sends an error back."""
 
     def send(self, data: Any, flags: int = 0, /) -> int:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
 
-def test_a_firewall_that_drops_datagrams_to_oneself_does_not_hide_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A TCP connection from the address to itself is proof too."""
-    monkeypatch.setattr(socket, "socket", Dropping)
+class Replaced(socket.socket):
+    """A datagram comes, but another one."""
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        return bytes(size)
+
+
+class NoDatagrams(socket.socket):
+    """A process that may have no datagram sockets."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        if socket.SOCK_DGRAM in arguments[1:]:  # an address family may be the same number
+            raise PermissionError(errno.EACCES, "Permission denied")
+        super().__init__(*arguments, **options)
+
+
+@pytest.mark.parametrize("kind", [Dropped, Forbidden, Replaced, NoDatagrams])
+def test_where_no_datagram_comes_back_a_connection_decides(monkeypatch: pytest.MonkeyPatch, kind: type[socket.socket]) -> None:
+    """What keeps datagrams from oneself does not hide an address."""
+    monkeypatch.setattr(socket, "socket", kind)
+    monkeypatch.setattr(_address, "PATIENCE", 0.05)
     assert is_local_address("127.0.0.1")
-
-
-def test_behind_such_a_firewall_a_connection_that_does_not_arrive_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With ip_nonlocal_bind the connection leaves for the machine that has the address."""
-
-    class Leaving(Dropping):
-        def connect(self, address: Any, /) -> None:
-            if self.type == socket.SOCK_STREAM:
-                raise TimeoutError("timed out")
-
-    monkeypatch.setattr(socket, "socket", Leaving)
-    assert not is_local_address("127.0.0.1")
+    assert not is_local_address("203.0.113.9")
 
 
 @pytest.mark.parametrize("ask", [is_local_address, source_address])

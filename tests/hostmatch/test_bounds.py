@@ -62,21 +62,40 @@ def test_the_own_name_is_looked_up_beside_a_host_that_gets_no_answer(machine: An
     assert match.rule is MatchRule.CANONICAL_NAME
 
 
-def test_a_slow_answer_still_counts(machine: Any, withheld: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer in the second half of the timeout, after the own name had its turn, is compared like an early one."""
+def test_a_slow_answer_still_counts(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer in the second half of the timeout is compared with all addresses, and at once, while the own name hangs."""
     slow = threading.Event()
-    getaddrinfo = machine.getaddrinfo
 
-    def answer(host: str, port: object, **options: object) -> object:
-        if host == "other":
-            slow.wait()
+    def answer(host: str, *_: object, **__: object) -> object:
         if host == "node0":
             slow.set()
-        return getaddrinfo(host, port, **options)
+            machine.release.wait()
+        slow.wait()
+        return [(None, None, 0, "", (address, 0)) for address in ("203.0.113.9", "203.0.113.8", "10.0.0.5")]
 
     monkeypatch.setattr("socket.getaddrinfo", answer)
-    machine.answers.update({"other": ["10.0.0.5"]})
-    assert match_host("other", timeout=2.0).rule is MatchRule.RESOLVED_ADDRESS
+    match = match_host("other", timeout=0.5)
+    assert not machine.release.is_set()
+    assert (match.rule, match.local_address, match.error) == (MatchRule.RESOLVED_ADDRESS, "10.0.0.5", None)
+
+
+def test_a_yes_is_not_held_back_by_a_look_up_that_hangs(
+    machine: Any, withheld: object, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half way the own name is looked up, and as soon as it gives a yes there is an answer."""
+    machine.answers.update({"node0.cluster": withheld, "node0": (["10.0.0.7"], "node0.cluster")})
+
+    def wait(lookups: Any, until: float) -> None:
+        if clock.now < 1000 + 1800:
+            clock.now = until  # Nothing has ended by then.
+        else:
+            assert lookups._ended.wait(60)
+            lookups._ended.clear()
+
+    monkeypatch.setattr(_lookup.Lookups, "wait", wait)
+    match = match_host("node0.cluster", timeout=3600)
+    assert not machine.release.is_set()
+    assert (match.rule, match.elapsed) == (MatchRule.CANONICAL_NAME, 1800)
 
 
 def test_a_first_label_counts_when_the_server_is_dead(machine: Any, withheld: object) -> None:
@@ -99,6 +118,56 @@ def test_a_timeout_may_be_longer_than_a_thread_can_wait(machine: Any, forever: f
     """A bound that nobody will live to see is a bound."""
     assert match_host("10.0.0.5", timeout=forever)
     assert match_host("other", timeout=forever).answer is None
+    assert match_host("203.0.113.9", timeout=forever).answer is False
+
+
+def test_a_look_up_runs_on_a_thread_that_holds_up_nothing(machine: Any, withheld: object) -> None:
+    """A daemon thread with a name that tells whose it is."""
+    machine.answers["other"] = withheld
+    match_host("other", timeout=0)
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "rdzv-lookup"]
+    assert thread.daemon
+    machine.release.set()
+    thread.join(60)
+
+
+def test_a_look_up_goes_to_the_resolver_of_the_moment_it_was_asked_for(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever patches the resolver for a call is not passed by, however late the thread runs."""
+    start = threading.Thread.start
+
+    def start_late(thread: threading.Thread) -> None:
+        monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("another resolver was asked"))
+        start(thread)
+
+    machine.answers["other"] = ["10.0.0.5"]
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    assert matches_machine_hostname("other")
+
+
+def test_a_look_up_that_is_broken_off_has_failed(machine: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SystemExit, which ends a thread without a word, is no answer either, and the look-up is made anew."""
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    machine.answers["other"] = SystemExit()
+    match = match_host("other", wait=1)
+    assert (match.answer, match.error) == (None, "the look-up was broken off")
+    assert machine.looked_up.count("other") > 1
+
+
+def test_a_wait_without_end_is_logged_as_such(machine: Any, clock: Clock, caplog: Any) -> None:
+    """Infinity is a number of seconds."""
+    caplog.set_level(logging.INFO, "rdzv_hostmatch")
+    sleep = clock.sleep
+
+    def sleep_and_appear(seconds: float) -> None:
+        sleep(seconds)
+        machine.answers["late"] = ["10.0.0.5"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_match, "sleep", sleep_and_appear)
+        assert match_host("late", wait=float("inf"))
+    assert caplog.messages == [
+        "'late' cannot be looked up yet: gaierror: [Errno -2] Name or service not known; waited 0.0 s, will give up after inf s"
+    ]
 
 
 def test_a_name_that_is_not_there_yet_is_waited_for(machine: Any, clock: Clock, caplog: Any) -> None:

@@ -21,7 +21,9 @@ ANSWERS: dict[str, object] = {
     "several": ["203.0.113.9", "10.0.0.5", "203.0.113.10"],
     "ip6-localhost": ["::1"],
     "debian": ["127.0.1.1"],
-    "blocked": ["0.0.0.0"],
+    "both": ["203.0.113.9", "127.0.0.1"],
+    "blocked": ["0.0.0.0", "::"],
+    "half-blocked": ["0.0.0.0", "203.0.113.9"],
     "nonsense": ["not an address"],
     "empty": [],
     "node0.wrong": ["203.0.113.9"],
@@ -44,6 +46,7 @@ DECIDED = [
     ("several", "RESOLVED_ADDRESS", ["other-addresses"]),
     ("ip6-localhost", "RESOLVED_ADDRESS", ["loopback"]),
     ("debian", "RESOLVED_ADDRESS", ["loopback"]),
+    ("both", "RESOLVED_ADDRESS", ["loopback", "other-addresses"]),
     ("node0.nowhere", "FIRST_LABEL", ["first-label"]),
     ("NODE0.nowhere.", "FIRST_LABEL", ["first-label"]),
     ("0.0.0.0", "WILDCARD", ["wildcard"]),
@@ -53,7 +56,8 @@ DECIDED = [
     ("elsewhere", "FOREIGN_ADDRESS", []),
     ("node0-ib", "FOREIGN_ADDRESS", []),
     ("node0.wrong", "FOREIGN_ADDRESS", []),
-    ("blocked", "FOREIGN_ADDRESS", ["wildcard"]),
+    ("blocked", "WILDCARD", ["wildcard"]),
+    ("half-blocked", "FOREIGN_ADDRESS", ["wildcard"]),
     ("nonsense", "FOREIGN_ADDRESS", []),
     ("node00", "UNRESOLVED", []),
     ("node", "UNRESOLVED", []),
@@ -67,6 +71,12 @@ DECIDED = [
     ("node0\n", "INVALID", []),
     ("node0\x00", "INVALID", []),
     ("node0\u202e", "INVALID", []),
+    ("node\u00b4", "INVALID", []),  # IDNA would make a space of it
+    ("n\u00f6de" * 100, "INVALID", []),
+    ("fe80::1%\x00", "FOREIGN_ADDRESS", []),
+    ("fe80::1%\ud800", "FOREIGN_ADDRESS", []),
+    ("fe80::1%" + "1" * 5000, "FOREIGN_ADDRESS", []),
+    ("fe80::1%eth 0", "FOREIGN_ADDRESS", []),
     ("\ud800", "INVALID", []),
     ("x" * 2**20, "INVALID", []),
 ]
@@ -158,6 +168,9 @@ def test_addresses_of_the_own_name_are_compared_as_addresses(machine: Any) -> No
     assert matches_machine_hostname("n")
     machine.answers.update({"node0": ["strange"], "n": ["strange"]})
     assert matches_machine_hostname("n")
+    machine.answers["node0"] = ["fe80::5"]
+    assert matches_machine_hostname("fe80::5%eth7")
+    assert not matches_machine_hostname("fe80::6%eth7")
 
 
 def test_a_wildcard_that_the_own_name_resolves_to_is_a_yes_as_in_pytorch(machine: Any) -> None:
@@ -173,6 +186,7 @@ def test_a_wildcard_that_the_own_name_resolves_to_is_a_yes_as_in_pytorch(machine
         UnicodeError("label empty or too long"),
         OSError(24, "Too many open files"),
         RuntimeError("a resolver of somebody's own"),
+        ValueError("not (family, kind, protocol, name, address)"),
     ],
 )
 def test_a_failing_resolver_makes_undecided_and_never_raises(machine: Any, failure: Exception) -> None:
@@ -217,15 +231,37 @@ def test_further_own_names_can_be_given(machine: Any) -> None:
     assert match_host("head", names=["Head."]).rule is MatchRule.OWN_NAME
     assert match_host("203.0.113.9", names={"203.0.113.9"}).rule is MatchRule.OWN_NAME
     assert not match_host("heads", names=["head"])
+    assert match_host(".", names=[".", ""]).rule is not MatchRule.OWN_NAME
+
+
+def test_a_zone_that_the_resolver_gives_belongs_to_the_address(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it a link-local address could not be compared; getaddrinfo has it apart from the address."""
+    found = [
+        (socket.AF_INET6, None, 0, "", ("fe80::5", 0, 0, 3)),
+        (socket.AF_INET6, None, 0, "", ("fe80::6%eth0", 0, 0, 2)),
+        (socket.AF_INET6, None, 0, "", ("2001:db8::5", 0, 0, 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    machine.addresses = {"fe80::5%3"}
+    match = match_host("mdns.local")
+    assert match.addresses == ("fe80::5%3", "fe80::6%eth0", "2001:db8::5")
+    assert match.local_address == "fe80::5%3"
+
+
+@pytest.mark.parametrize("host", ["no\u00adde9", "node9\u200b", "n\u00f6de9"])
+def test_what_idna_turns_into_a_name_is_looked_up(machine: Any, host: str) -> None:
+    """Python's own resolver takes invisible characters away, so PyTorch finds such names."""
+    machine.answers[host] = ["10.0.0.5"]
+    assert matches_machine_hostname(host)
 
 
 def test_a_refused_socket_leaves_an_address_undecided(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Out of file descriptors, nobody can know; a yes for another reason stays a yes."""
 
-    def refuse(address: str) -> bool:
+    def refuse(*_: object) -> bool:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(_match, "is_local_address", refuse)
+    monkeypatch.setattr(_match, "is_own", refuse)
     match = match_host("203.0.113.9")
     assert (match.answer, match.rule) == (None, MatchRule.NO_SOCKET)
     assert match.error is not None
@@ -244,6 +280,8 @@ def test_a_refused_socket_leaves_an_address_undecided(machine: Any, monkeypatch:
         ({"wait": -0.1}, ValueError),
         ({"probe_port": 0}, ValueError),
         ({"probe_port": 65536}, ValueError),
+        ({"probe_port": 29400.5}, TypeError),
+        ({"probe_port": "29400"}, TypeError),
     ],
 )
 def test_options_out_of_range_are_refused_by_name(options: dict[str, Any], error: type[Exception]) -> None:

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from ipaddress import IPv4Address, IPv6Address
+    from typing import TypeAlias
 
-# How long a datagram to oneself may take, in seconds. It is there at once, unless the kernel let us bind to an address that
-# is not its own (ip_nonlocal_bind): only there is this waited for.
-_ECHO_SECONDS = 0.25
+    _SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+
+# How long a text to oneself may take, in seconds, and then a connection. They are there at once, unless a firewall drops them
+# or the kernel let us bind to an address that is not its own (ip_nonlocal_bind): only there is this waited for.
+PATIENCE = 0.08
 
 
 def is_local_address(address: str) -> bool:
     """Whether an address is one of this machine's, now.
 
     A datagram socket is bound to the address and sends itself a random text: only on the machine that has the address does it
-    come back. Whatever kind of address it is (secondary, an alias, on any interface, an any-IP route), the kernel decides.
+    come back. Where a firewall keeps it from coming back, a TCP connection from the address to itself decides. Whatever kind of
+    address it is (secondary, an alias, on any interface, an any-IP route), the kernel decides.
 
     Args:
         address: An IPv4 or IPv6 address. An IPv4-mapped IPv6 address means the IPv4 address in it; a link-local one needs its
@@ -36,48 +41,66 @@ def is_local_address(address: str) -> bool:
     >>> is_local_address("127.0.0.1"), is_local_address("203.0.113.1")
     (True, False)
     """
-    import errno
+    return is_own(_literal(address), PATIENCE)
+
+
+def is_own(ip: IPv4Address | IPv6Address, patience: float) -> bool:
+    """The same of a parsed address; ``patience`` is how long its echo may take, in seconds.
+
+    Raises:
+        OSError: The system refused the sockets.
+    """
     import os
     import socket
 
-    ip = _literal(address)
     if ip.is_multicast or ip.is_unspecified or str(ip) == "255.255.255.255":
         return False
-    family = _family(ip)
     try:
-        echo = socket.socket(family, socket.SOCK_DGRAM)
-    except OSError as error:
-        if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
-            return False
-        raise
+        own = _socket_address(ip, 0)
+    except OSError:
+        return False
+    try:
+        echo = _open(ip, socket.SOCK_DGRAM)
+    except PermissionError:
+        return _reaches_itself_by_tcp(ip, own, patience)
+    if echo is None:
+        return False
     with echo:
         try:
-            echo.bind(_socket_address(ip, 0))
+            echo.bind(own)
+        except OSError:
+            return False
+        try:
             echo.connect(echo.getsockname())
-            echo.settimeout(_ECHO_SECONDS)
+            echo.settimeout(patience)
             nonce = os.urandom(16)
             echo.send(nonce)
-            return echo.recv(len(nonce)) == nonce
-        except OSError as error:
-            # A firewall may drop datagrams even to oneself (EPERM; a broadcast address gives EACCES).
-            return error.errno == errno.EPERM and _reaches_itself_by_tcp(_socket_address(ip, 0), family)
+            if echo.recv(len(nonce)) == nonce:
+                return True
+        except OSError:
+            # A firewall drops or rejects datagrams even to oneself; or it is a broadcast address, or another machine's.
+            pass
+    return _reaches_itself_by_tcp(ip, own, patience)
 
 
-def _reaches_itself_by_tcp(address: tuple[str, int] | tuple[str, int, int, int], family: int) -> bool:
+def _reaches_itself_by_tcp(ip: IPv4Address | IPv6Address, own: _SocketAddress, patience: float) -> bool:
     import socket
 
-    try:
-        with socket.socket(family) as listener, socket.socket(family) as caller:
-            listener.bind(address)
+    listener = _open(ip, socket.SOCK_STREAM)
+    if listener is None:
+        return False
+    with listener, socket.socket(listener.family, socket.SOCK_STREAM) as caller:
+        try:
+            listener.bind(own)
             listener.listen(1)
-            listener.settimeout(_ECHO_SECONDS)
-            caller.settimeout(_ECHO_SECONDS)
+            listener.settimeout(patience)
+            caller.settimeout(patience)
             caller.connect(listener.getsockname())
             arrived, came_from = listener.accept()
             with arrived:
                 return bool(came_from == caller.getsockname())
-    except OSError:
-        return False
+        except OSError:
+            return False
 
 
 def source_address(address: str) -> str | None:
@@ -98,16 +121,12 @@ def source_address(address: str) -> str | None:
     >>> source_address("127.0.0.1") is None
     True
     """
-    import errno
     import socket
 
     ip = _literal(address)
-    try:
-        route = socket.socket(_family(ip), socket.SOCK_DGRAM)
-    except OSError as error:
-        if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
-            return None
-        raise
+    route = _open(ip, socket.SOCK_DGRAM)
+    if route is None:
+        return None
     with route:
         try:
             # Connecting a datagram socket only fixes its route. Port 9 is that of the discard service (RFC 863).
@@ -138,19 +157,36 @@ def _literal(address: str) -> IPv4Address | IPv6Address:
     return ip
 
 
-def _family(ip: IPv4Address | IPv6Address) -> int:
+def _open(ip: IPv4Address | IPv6Address, kind: int) -> socket.socket | None:
+    """A socket for addresses such as this; None where this system knows no such addresses."""
+    import errno
     import socket
 
-    return socket.AF_INET if ip.version == 4 else socket.AF_INET6
+    try:
+        return socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6, kind)
+    except OSError as error:
+        if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
+            return None
+        raise
 
 
-def _socket_address(ip: IPv4Address | IPv6Address, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+def _socket_address(ip: IPv4Address | IPv6Address, port: int) -> _SocketAddress:
     """The address as sockets take it; OSError where it names a zone that this machine does not have."""
-    import socket
-
     if ip.version == 4:
         return str(ip), port
     text, _, zone = str(ip).partition("%")
-    if not zone:
-        return text, port, 0, 0
-    return text, port, 0, int(zone) if zone.isdigit() and zone.isascii() else socket.if_nametoindex(zone)
+    return text, port, 0, _scope(zone) if zone else 0
+
+
+def _scope(zone: str) -> int:
+    import socket
+
+    if zone.isdigit() and zone.isascii():
+        # Sockets take 32 bits of it and pass over the rest. Ten digits are enough to write them.
+        if len(zone) > 10 or int(zone) >= 2**32:
+            raise OSError("no such zone")
+        return int(zone)
+    try:
+        return socket.if_nametoindex(zone)
+    except ValueError as error:  # it cannot be written as the name of an interface
+        raise OSError("no such zone") from error

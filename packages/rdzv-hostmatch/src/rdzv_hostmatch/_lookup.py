@@ -1,27 +1,55 @@
-"""One look-up of a name that can be abandoned.
+"""Look-ups of names that can be abandoned.
 
-libc offers no bound on a look-up: a dead name server costs 5 seconds, there are two of them, and each is tried twice. So it
-runs on a daemon thread of its own, and whoever waits for it stops waiting when it wants to. An abandoned thread ends when
+libc offers no bound on a look-up: a dead name server costs 5 seconds, there are two of them, and each is tried twice. So each
+one runs on a daemon thread of its own, and whoever waits for it stops waiting when it wants to. An abandoned thread ends when
 libc lets it go; it holds up neither the caller nor the exit of the process.
 """
 
 from __future__ import annotations
 
+import socket
 import threading
 from time import monotonic
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Lookups:
+    """The look-ups of one question. A name is looked up again only where that has failed."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self._newest: dict[str, Lookup] = {}
+
+    def start(self, name: str) -> Lookup:
+        """The look-up of a name: the one that runs or has succeeded, or a new one."""
+        newest = self._newest.get(name)
+        if newest is None or newest.error:
+            newest = self._newest[name] = Lookup(name, self._ended.set)
+        return newest
+
+    def wait(self, until: float) -> None:
+        """Wait until one of them has ended since the last call, or until this time of the monotonic clock."""
+        self._ended.wait(min(max(until - monotonic(), 0.0), threading.TIMEOUT_MAX))
+        self._ended.clear()
+
 
 class Lookup:
-    """A look-up that has been started. Its results are there once ``wait`` has returned True."""
+    """A look-up that has been started. Its results are there once it is ``done``."""
 
-    __slots__ = ("_answered", "addresses", "canonical_names", "error", "name")
+    __slots__ = ("_ended", "_resolve", "addresses", "canonical_names", "done", "error", "name")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, ended: Callable[[], object]) -> None:
         self.name = name
         self.addresses: tuple[str, ...] = ()
         self.canonical_names: tuple[str, ...] = ()
         self.error: str | None = None
-        self._answered = threading.Event()
+        self.done = False
+        self._ended = ended
+        # Taken from the module, and here: whoever patches the resolver patches it there, and may be gone when the thread runs.
+        self._resolve = socket.getaddrinfo
         try:
             threading.Thread(target=self._run, name="rdzv-lookup", daemon=True).start()
         except RuntimeError:
@@ -29,21 +57,22 @@ class Lookup:
             # better than none.
             self._run()
 
-    def wait(self, deadline: float) -> bool:
-        """Wait until the answer is there or the deadline, of the monotonic clock, has passed; tells whether it is there."""
-        return self._answered.wait(min(max(deadline - monotonic(), 0.0), threading.TIMEOUT_MAX))
-
     def _run(self) -> None:
-        import socket
-
+        error: str | None = "the look-up was broken off"
         try:
-            # Called through the module and with PyTorch's arguments: whoever patches the resolver patches it there.
-            found = socket.getaddrinfo(self.name, None, proto=socket.IPPROTO_TCP, flags=socket.AI_CANONNAME)
-            self.addresses = tuple(dict.fromkeys(str(info[4][0]) for info in found))
+            # With PyTorch's arguments.
+            found = self._resolve(self.name, None, proto=socket.IPPROTO_TCP, flags=socket.AI_CANONNAME)
+            self.addresses = tuple(dict.fromkeys(_address(*info[4]) for info in found))
             self.canonical_names = tuple(dict.fromkeys(info[3] for info in found if info[3]))
-            if not found:
-                self.error = "the resolver gave an empty answer"
-        except Exception as error:  # noqa: BLE001  # whatever libc, a codec or a patched resolver raises, it is no answer
-            self.error = f"{type(error).__name__}: {error}"
+            error = None if found else "the resolver gave an empty answer"
+        except Exception as failure:  # noqa: BLE001  # whatever libc, a codec or a patched resolver raises, it is no answer
+            error = f"{type(failure).__name__}: {failure}"
         finally:
-            self._answered.set()
+            self.error = error
+            self.done = True
+            self._ended()
+
+
+def _address(address: object, _port: object, _flow: object = 0, scope: object = 0) -> str:
+    """A socket address as text, a link-local one with its zone."""
+    return f"{address}%{scope}" if scope and "%" not in str(address) else str(address)

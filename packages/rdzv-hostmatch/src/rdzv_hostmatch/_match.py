@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from time import monotonic, sleep
 
-from ._address import as_address, is_local_address
+from ._address import PATIENCE, as_address, is_own
 from ._names import can_be_looked_up, first_label, folded
 from ._result import HostMatch, MatchRule, escaped
 
@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from ._lookup import Lookup
+    from ._lookup import Lookup, Lookups
 
 _DEFAULT_TIMEOUT = 15.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
@@ -65,7 +65,7 @@ def match_host(
 
     Args:
         host: A host name, an IPv4 address, or an IPv6 address with or without a zone id. Brackets are not part of it.
-        timeout: Seconds that all look-ups of one round, and the probe, may take together.
+        timeout: Seconds that all look-ups of one round, and the probe, may take together. A probe keeps 3 of them, or half.
         wait: Seconds during which further rounds are started while the name cannot be looked up, for a name that will be there
             soon. How long it has waited is logged at INFO to the logger ``rdzv_hostmatch``. The whole is bounded by ``wait``
             plus ``timeout``.
@@ -79,7 +79,7 @@ def match_host(
 
     Raises:
         ValueError: ``timeout`` or ``wait`` is negative or not a number, or ``probe_port`` is out of range.
-        TypeError: ``host`` is not a str, or ``names`` is one, or has something else in it.
+        TypeError: ``host`` is not a str, ``names`` is one or has something else in it, or ``probe_port`` is not an int.
 
     >>> match = match_host("203.0.113.1")
     >>> match.answer, match.rule.name
@@ -94,6 +94,8 @@ def match_host(
     for argument, seconds in (("timeout", timeout), ("wait", wait)):
         if not seconds >= 0:
             raise ValueError(f"{argument} must be a number of seconds, 0 or more, not {seconds!r}")
+    if probe_port is not None and not isinstance(probe_port, int):
+        raise TypeError(f"probe_port must be an int, not {type(probe_port).__name__}")
     if probe_port is not None and not 0 < probe_port < 65536:
         raise ValueError(f"probe_port must be from 1 to 65535, not {probe_port!r}")
     return _Question(host, timeout, wait, names, probe_port, thorough=True).answer()
@@ -116,18 +118,17 @@ class _Question:
         self.probe_port = probe_port
         self.probe_reserve = 0.0 if probe_port is None else min(_PROBE_SECONDS, timeout / 2)
         self.thorough = thorough  # find out more than the answer needs, for whoever reads the reasons
-        self.own_names = {folded(name) for name in (os.environ.get("SLURMD_NODENAME"), *names) if name}
         try:
             self.machine_name = socket.gethostname()
-            self.own_names.add(folded(self.machine_name))
         except (OSError, ValueError):
             self.machine_name = ""
+        own_names = (self.machine_name, os.environ.get("SLURMD_NODENAME", ""), *names)
+        self.own_names = {folded(name) for name in own_names} - {""}
         self.addresses: tuple[str, ...] = (host,) if self.ip else ()
         self.local_addresses: tuple[str, ...] = ()
         self.error: str | None = None
         self.socket_refused = False
-        self.given_lookup: Lookup | None = None
-        self.own_lookup: Lookup | None = None
+        self.lookups: Lookups | None = None
 
     def answer(self) -> HostMatch:
         started = monotonic()
@@ -156,16 +157,19 @@ class _Question:
         return MatchRule.OWN_NAME if name in self.own_names else None
 
     def _by_rounds(self, rule: MatchRule | None) -> MatchRule:
-        give_up = monotonic() + self.wait
+        matched = self._by_kernel()
+        rule = rule or matched
+        started = monotonic()
         pause = _FIRST_PAUSE
         while True:
             deadline = monotonic() + self.timeout
-            rule = self._by_round(rule, deadline)
-            left = give_up - monotonic()
-            if rule or self.addresses or left <= 0:
+            if not (rule and self.ip):
+                rule = self._by_round(rule, deadline)
+            waited = monotonic() - started
+            if rule or self.addresses or waited >= self.wait:
                 break
-            self._log_waiting(left)
-            sleep(min(pause, left))
+            self._log_waiting(waited)
+            sleep(min(pause, self.wait - waited))
             pause = min(2 * pause, _LONGEST_PAUSE)
         rule = rule or self._without_a_match()
         if rule is MatchRule.FOREIGN_ADDRESS and self.probe_port is not None:
@@ -173,47 +177,56 @@ class _Question:
         return rule
 
     def _by_round(self, rule: MatchRule | None, deadline: float) -> MatchRule | None:
-        """At most two look-ups: that of the host, then that of this machine's own name."""
-        from ._lookup import Lookup
+        """At most two look-ups: that of the host, then that of this machine's own name.
 
-        if not self.ip:
-            if self.given_lookup is None or self.given_lookup.error:
-                self.given_lookup = Lookup(self.host)
-            # A dead name server must not keep the own name, which seldom needs one, from being looked up at all.
-            self._take_in(self.given_lookup, deadline if rule else monotonic() + self.timeout / 2)
-        matched = self._by_kernel(deadline)
-        if rule or matched:
-            return rule or matched
-        if self.own_lookup is None or self.own_lookup.error:
-            self.own_lookup = Lookup(self.machine_name) if can_be_looked_up(self.machine_name) else None
-        if self.own_lookup:
-            self.own_lookup.wait(deadline - self.probe_reserve)
-        if self.given_lookup and not self.addresses:
-            self._take_in(self.given_lookup, deadline)
-            matched = self._by_kernel(deadline)
-        return matched or self._by_own_name()
+        The own one starts when the other has answered, or else half way: a dead name server must not keep the own name, which
+        seldom needs one, from being looked up at all. It is not needed where a rule gave a yes already.
+        """
+        from ._lookup import Lookups
 
-    def _take_in(self, lookup: Lookup, until: float) -> None:
-        if lookup.wait(until):
-            self.addresses, self.error = lookup.addresses, lookup.error
-        else:
-            self.error = f"no answer to the look-up within {self.timeout:g} s"
+        self.lookups = self.lookups or Lookups()
+        given = None if self.ip else self.lookups.start(self.host)
+        own: Lookup | None = None
+        until = deadline - self.probe_reserve
+        half = monotonic() + (self.timeout - self.probe_reserve) / 2
+        while True:
+            matched = None
+            if given and given.done:
+                self.addresses, self.error, given = given.addresses, given.error, None
+                matched = self._by_kernel()
+            if own and own.done:
+                matched = matched or self._by_own_name(own)
+            if matched or (rule and not given):
+                return rule or matched
+            now = monotonic()
+            is_own_due = not (rule or own) and (now >= half or not given)
+            if is_own_due and can_be_looked_up(self.machine_name):
+                own = self.lookups.start(self.machine_name)
+                continue
+            if not given and (own is None or own.done):
+                return rule
+            if now >= until:
+                if given:
+                    self.error = f"no answer to the look-up within {self.timeout - self.probe_reserve:g} s"
+                return rule
+            self.lookups.wait(until if rule or own or is_own_due else min(half, until))
 
-    def _by_kernel(self, deadline: float) -> MatchRule | None:
+    def _by_kernel(self) -> MatchRule | None:
+        started = monotonic()
         matched: list[str] = []
         for address in self.addresses:
-            if self._is_own(address):
+            # However many addresses have to be waited for, they share the time of one.
+            patience = max(started + PATIENCE - monotonic(), 0.001)
+            if self._is_own(address, patience):
                 matched.append(address)
                 if not self.thorough:
                     break
-            if monotonic() > deadline:
-                break
         self.local_addresses = tuple(matched)
         if not matched:
             return None
         return MatchRule.LOCAL_ADDRESS if self.ip else MatchRule.RESOLVED_ADDRESS
 
-    def _is_own(self, address: str) -> bool:
+    def _is_own(self, address: str, patience: float) -> bool:
         ip = as_address(address)
         if ip is None:
             return False
@@ -221,18 +234,15 @@ class _Question:
             # Also where IPv6 is switched off or the interface is down, as in PyTorch.
             return True
         try:
-            return is_local_address(address)
+            return is_own(ip, patience)
         except OSError as error:
             self.socket_refused = True
             self.error = str(error)
             return False
 
-    def _by_own_name(self) -> MatchRule | None:
+    def _by_own_name(self, own: Lookup) -> MatchRule | None:
         """PyTorch's rule, on what the look-up of the own name has brought."""
-        own = self.own_lookup
-        if own is None:
-            return None
-        if {_comparable(address) for address in own.addresses} & {_comparable(address) for address in self.addresses}:
+        if set(map(_comparable, own.addresses)) & set(map(_comparable, self.addresses)):
             return MatchRule.OWN_NAME_ADDRESS
         if folded(self.host) in map(folded, own.canonical_names):
             return MatchRule.CANONICAL_NAME
@@ -241,20 +251,24 @@ class _Question:
     def _without_a_match(self) -> MatchRule:
         if self.socket_refused:
             return MatchRule.NO_SOCKET
-        if self.ip and self.ip.is_unspecified:
-            return MatchRule.WILDCARD
         if self.addresses:
-            return MatchRule.FOREIGN_ADDRESS
+            return MatchRule.FOREIGN_ADDRESS if self._to_be_probed() else MatchRule.WILDCARD
         label = first_label(self.host)
         if label and label in map(first_label, self.own_names):
             return MatchRule.FIRST_LABEL
         return MatchRule.UNRESOLVED
 
+    def _to_be_probed(self) -> list[str]:
+        """The addresses without the wildcard, from which every machine reaches itself."""
+        return [address for address in self.addresses if not ((ip := as_address(address)) and ip.is_unspecified)]
+
     def _by_probe(self, port: int, deadline: float) -> MatchRule:
         from ._probe import probe
 
+        if monotonic() >= deadline:
+            return MatchRule.FOREIGN_ADDRESS
         try:
-            arrived_at = probe(self.addresses, port, deadline)
+            arrived_at = probe(self._to_be_probed(), port, deadline)
         except OSError as error:
             self.error = str(error)
             return MatchRule.PROBE_BUSY
@@ -268,18 +282,20 @@ class _Question:
 
         return warnings_of(rule, self.machine_name, self.addresses, self.local_addresses)
 
-    def _log_waiting(self, left: float) -> None:
+    def _log_waiting(self, waited: float) -> None:
         import logging
 
         logging.getLogger("rdzv_hostmatch").info(
             "%s cannot be looked up yet: %s; waited %.1f s, will give up after %g s",
             escaped(repr(self.host)),
             escaped(self.error or ""),
-            self.wait - left,
+            waited,
             self.wait,
         )
 
 
 def _comparable(address: str) -> object:
-    # Addresses are compared as addresses; what a resolver gives that is none, as the text it is.
-    return as_address(address) or address
+    # Addresses are compared as addresses, without their zones, which PyTorch takes no notice of; what a resolver gives that is
+    # none, as the text it is.
+    ip = as_address(address)
+    return ip.packed if ip else address

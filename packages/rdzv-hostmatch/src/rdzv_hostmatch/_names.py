@@ -17,5 +17,13 @@ def first_label(name: str) -> str:
 
 
 def can_be_looked_up(name: str) -> bool:
-    """Whether a resolver may see this text: it has no white space, control or invisible character, and a bounded length."""
-    return 0 < len(name) <= _LONGEST_NAME and name.isprintable() and " " not in name
+    """Whether a resolver may see this text: it has no white space and no control character, and a bounded length."""
+    if not 0 < len(name) <= _LONGEST_NAME:
+        return False
+    if not name.isascii():
+        try:
+            # As Python itself does before it asks libc: invisible characters fall away, some others become a space.
+            name = name.encode("idna").decode()
+        except UnicodeError:
+            return False
+    return name.isprintable() and " " not in name

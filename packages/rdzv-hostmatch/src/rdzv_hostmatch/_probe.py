@@ -14,6 +14,8 @@ import selectors
 import socket
 from time import monotonic
 
+from ._address import as_address
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +122,7 @@ class _Probe:
             more = b""
         heard += more
         if heard == self._nonce:
-            return str(visitor.getsockname()[0])
+            return str(as_address(visitor.getsockname()[0]))
         if more and self._nonce.startswith(heard):
             self._heard[visitor] = heard
         else:

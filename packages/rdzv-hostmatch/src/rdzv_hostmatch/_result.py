@@ -10,7 +10,12 @@ if TYPE_CHECKING:
 
 
 class MatchRule(Enum):
-    """What decided; the value is the reason as half a sentence. In the order in which they are tried."""
+    """What decided; the value is the reason as half a sentence. Those that mean yes come first, in the order of their trial.
+
+    >>> from rdzv_hostmatch import match_host
+    >>> match_host("127.0.0.1").rule
+    <MatchRule.LOOPBACK: 'a loopback address means this machine on every machine'>
+    """
 
     LOCALHOST = "localhost means this machine on every machine"
     LOOPBACK = "a loopback address means this machine on every machine"
@@ -79,7 +84,12 @@ class HostMatch:
 
     @property
     def answer(self) -> bool | None:
-        """True: this machine; False: not this machine; None: undecided."""
+        """True: this machine; False: not this machine; None: undecided.
+
+        >>> rules = MatchRule.OWN_NAME, MatchRule.FOREIGN_ADDRESS, MatchRule.UNRESOLVED
+        >>> [HostMatch("node0", rule).answer for rule in rules]
+        [True, False, None]
+        """
         return None if self.rule in UNDECIDED else self.rule in YES
 
     def __bool__(self) -> bool:

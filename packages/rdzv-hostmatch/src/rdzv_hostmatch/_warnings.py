@@ -29,12 +29,13 @@ def warnings_of(
     """
     found: list[tuple[str, str]] = []
     parsed = [ip for ip in map(as_address, addresses) if ip]
+    local = [ip for ip in map(as_address, local_addresses) if ip]
     others = [address for address in addresses if address not in local_addresses]
     by_own_name = rule in (MatchRule.OWN_NAME, MatchRule.OWN_NAME_ADDRESS, MatchRule.CANONICAL_NAME)
 
     if any(ip.is_unspecified for ip in parsed):
         found.append(("wildcard", "the wildcard address names no machine; give the address of the one that hosts"))
-    if rule is MatchRule.LOCALHOST or (parsed and all(ip.is_loopback for ip in parsed)):
+    if rule is MatchRule.LOCALHOST or (local and all(ip.is_loopback for ip in local)):
         if by_own_name:
             text = f"{machine_name!r} resolves to loopback here; the other machines must resolve it to an address they reach"
             found.append(("own-name-loopback", text))
@@ -44,7 +45,7 @@ def warnings_of(
     elif by_own_name and addresses and not local_addresses:
         text = f"{', '.join(addresses)} is no address of this machine, so the others may go elsewhere"
         found.append(("own-name-elsewhere", text))
-    elif local_addresses and others and rule is not MatchRule.PROBE:
+    if local_addresses and others and rule is not MatchRule.PROBE:
         text = f"it stands for {', '.join(others)} too, not of this machine, so some connections may go elsewhere"
         found.append(("other-addresses", text))
     for address in local_addresses:
