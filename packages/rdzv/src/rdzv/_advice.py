@@ -4,33 +4,59 @@ question to the system is from which own address another one is reached.
 
 from __future__ import annotations
 
-from rdzv_config import ConfigError, get_as_bool, parse_rendezvous_config
+from rdzv_config import ConfigError, get_as_bool, get_as_float, get_as_int, parse_rendezvous_config
 from rdzv_endpoint import EndpointError, format_rendezvous_endpoint, parse_rendezvous_endpoint
-from rdzv_hostmatch import source_address
+from rdzv_hostmatch import MatchRule, source_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from rdzv_hostmatch import HostMatch
 
 DEFAULT_PORT = 29400
 """The port that torchrun's c10d back end takes where the endpoint names none."""
 
-# What torchrun's c10d back end, its dynamic rendezvous, and the rdzv back end read.
-_KNOWN_OPTIONS = frozenset(
-    {
-        "close_timeout",
-        "heartbeat_timeout",
-        "is_host",
-        "join_timeout",
-        "keep_alive_interval",
-        "keep_alive_max_attempt",
-        "last_call_timeout",
-        "match_timeout",
-        "match_wait",
-        "read_timeout",
-        "store_type",
-    }
-)
+_OPTION = "The rendezvous configuration option"
+
+# What is about this machine alone; the other warnings are about what other nodes will meet.
+_OWN_WARNINGS = frozenset({"first-label", "wildcard"})
+
+
+def _read_positive_int(options: Mapping[str, str], key: str) -> None:
+    if (get_as_int(options, key) or 0) <= 0:
+        raise _bad_value(key, "Write a whole number of seconds, 1 or more.")
+
+
+def _read_seconds(options: Mapping[str, str], key: str) -> None:
+    if not 0 <= (get_as_float(options, key) or 0) < float("inf"):
+        raise _bad_value(key, "Write a number of seconds, 0 or more.")
+
+
+def _read_store_type(options: Mapping[str, str], key: str) -> None:
+    if options[key].lower() not in ("tcp", "file"):
+        raise _bad_value(key, "Write tcp or file.")
+
+
+def _bad_value(key: str, hint: str) -> ConfigError:
+    return ConfigError(f"{_OPTION} '{key}' has a value that cannot be used.", None, key, None, hint)
+
+
+# What torchrun's c10d back end, its dynamic rendezvous, and the rdzv back end read, and how. torchrun adds "timeout" itself.
+_OPTIONS: dict[str, Callable[[Mapping[str, str], str], object]] = {
+    "close_timeout": _read_positive_int,
+    "heartbeat_timeout": _read_positive_int,
+    "is_host": get_as_bool,
+    "join_timeout": _read_positive_int,
+    "keep_alive_interval": get_as_int,
+    "keep_alive_max_attempt": get_as_int,
+    "last_call_timeout": _read_positive_int,
+    "match_timeout": _read_seconds,
+    "match_wait": _read_seconds,
+    "read_timeout": _read_positive_int,
+    "store_type": _read_store_type,
+    "timeout": get_as_int,
+}
 
 
 def endpoint_warnings(endpoint: str, host: str, port: int) -> list[tuple[str, str]]:
@@ -55,34 +81,60 @@ def _whole_address(text: str) -> bool:
 
 
 def config_warnings(config: str) -> list[tuple[str, str]]:
-    """What is doubtful about options that can be read, as pairs of a code and a sentence.
+    """What is doubtful about options that can be used, as pairs of a code and a sentence.
 
     Raises:
-        ConfigError: They cannot be read.
+        ConfigError: torchrun could not use them; the error says where in the text.
     """
     options = parse_rendezvous_config(config)
+    places = _places(config) if options else {}
     found = []
-    try:
-        parse_rendezvous_config(config, unique_keys=True)
-    except ConfigError as error:
-        found.append(("duplicate-option", f"{error} The last one wins."))
-    for key in options:
-        try:
-            parse_rendezvous_config(f"{key}=given", known=_KNOWN_OPTIONS)
-        except ConfigError as error:
-            found.append(("unknown-option", f"{error} {error.hint}"))
-    is_host = get_as_bool(options, "is_host")
-    if is_host is not None:
+    for key, (*_, place) in places.items():
+        if len(places[key]) > 1:
+            found.append(("duplicate-option", f"{_OPTION} '{key}' is given more than once. The last one wins."))
+        if key in _OPTIONS:
+            try:
+                _OPTIONS[key](options, key)
+            except ConfigError as error:
+                raise ConfigError(str(error), config, key, place, error.hint) from error
+        else:
+            found.append(("unknown-option", _unknown(key)))
+    if "is_host" in options:
         found.append(("is-host-given", f"is_host={options['is_host']} is obeyed by torchrun, whatever is decided here"))
     return found
+
+
+def _places(config: str) -> dict[str, list[tuple[int, int]]]:
+    """Where each option stands in the text, by its key."""
+    places: dict[str, list[tuple[int, int]]] = {}
+    start = 0
+    for option in config.split(","):
+        left = start + len(option) - len(option.lstrip())
+        places.setdefault(option.partition("=")[0].strip(), []).append((left, start + len(option.rstrip())))
+        start += len(option) + 1
+    return places
+
+
+def _unknown(key: str) -> str:
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(key, _OPTIONS, n=1)
+    return f"{_OPTION} '{key}' is not known." + (f" Did you mean '{nearest[0]}'?" if nearest else "")
+
+
+def match_warnings(match: HostMatch, nodes: int | None) -> list[tuple[str, str]]:
+    """Those of the decision that matter to a job of so many nodes; None is an unknown number of them."""
+    return [warning for warning in match.warnings if nodes != 1 or warning[0] in _OWN_WARNINGS]
 
 
 def local_addr(match: HostMatch) -> str | None:
     """What to give torchrun's ``--local-addr`` on this machine; None where its own default is as good as any.
 
-    The host advertises what its peers have been told already; the others advertise the own address from which they reach it.
+    The host advertises what its peers have been told already; the others advertise the own address from which they reach it. So
+    does a host behind an address that is translated on the way: only the endpoint's port may be forwarded there.
     """
-    if match and not any(code == "loopback" for code, _ in match.warnings):
+    leads_elsewhere = match.rule is MatchRule.PROBE or any(code == "loopback" for code, _ in match.warnings)
+    if match and not leads_elsewhere:
         return match.host
     for address in match.addresses:
         try:

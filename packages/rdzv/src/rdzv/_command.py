@@ -8,6 +8,7 @@ status is 0 (this machine is the host), 1 (it is not), 2 (bad input), 3 (undecid
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import sys
@@ -15,7 +16,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, TextIO
 
 _HOST, _NOT_HOST, _BAD_INPUT, _UNDECIDED, _FAULT = 0, 1, 2, 3, 70
 _SCHEMA = 1
@@ -58,6 +59,11 @@ def _end(signum: int, frame: object) -> NoReturn:
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # From Python 3.14 on help has colours, and where FORCE_COLOR is set not only on a terminal.
+        self.color = False
+
     def error(self, message: str) -> NoReturn:
         super().error(_escaped(message))
 
@@ -66,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     from importlib.metadata import version
 
     raw = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(prog="rdzv", description="Where does a distributed job meet, and is it here?", formatter_class=raw)
+    question = "Where does a distributed job meet, and is it here?"
+    parser = _Parser(prog="rdzv", description=question, epilog=_EXAMPLES, formatter_class=raw)
     parser.add_argument("--version", action="version", version=f"rdzv {version('rdzv')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     about = "Decide whether this machine is the one that an endpoint means, as torchrun would, and say why."
@@ -90,8 +97,8 @@ def _seconds(text: str) -> float:
 
 
 def _nodes(text: str) -> int:
-    least, _, most = text.rpartition(":")
-    if not 0 < int(least or most) <= int(most):
+    least, colon, most = text.rpartition(":")
+    if not 0 < int(least if colon else most) <= int(most):
         raise ValueError(text)
     return int(most)
 
@@ -126,10 +133,7 @@ def _check(options: argparse.Namespace) -> int:
 
         logging.basicConfig(level=logging.INFO, format="rdzv: %(message)s")
     match = match_host(host, timeout=options.timeout, wait=options.wait, probe_port=port if options.probe else None)
-    if options.nnodes != 1:
-        doubts += match.warnings
-    else:
-        doubts += [warning for warning in match.warnings if warning[0] != "loopback"]
+    doubts += _advice.match_warnings(match, options.nnodes)
     report = {
         "schema": _SCHEMA,
         "endpoint": options.endpoint,
@@ -147,8 +151,14 @@ def _check(options: argparse.Namespace) -> int:
         "error": match.error,
         "elapsed": match.elapsed,
     }
-    if not options.quiet:
-        _show(_as_json(report) if options.json else _as_text(report))
+    try:
+        if not options.quiet:
+            _print(_as_json(report) if options.json else _as_text(report), sys.stdout)
+    except BrokenPipeError:
+        pass  # Whoever read has seen enough.
+    except OSError as error:
+        _complain(f"The report cannot be written: {error}", "With --quiet there is none, and the exit status tells.")
+        return _FAULT
     return {True: _HOST, False: _NOT_HOST, None: _UNDECIDED}[match.answer]
 
 
@@ -175,22 +185,39 @@ def _as_text(report: Mapping[str, Any]) -> str:
     return "\n".join(f"{_escaped(label):<13} {_escaped(text)}" for label, text in lines if text)
 
 
-def _show(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        # Whoever read has seen enough. The exit status still tells; nothing is left to be flushed into the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _complain(message: str, hint: str, text: str = "", span: tuple[int, int] | None = None) -> None:
     """One message on stderr: what is wrong, the text with the bad part underlined, and what to do."""
-    print(f"rdzv: {_escaped(message)}", file=sys.stderr)
+    lines = [f"rdzv: {_escaped(message)}"]
     if span:
         start, end = span
         before, bad, after = _escaped(text[:start]), _escaped(text[start:end]), _escaped(text[end:])
-        print(f"  {before}{bad}{after}\n  {' ' * len(before)}{'^' * max(1, len(bad))}", file=sys.stderr)
-    print(f"  {_escaped(hint)}", file=sys.stderr)
+        lines += [f"  {before}{bad}{after}", f"  {' ' * _columns(before)}{'^' * max(1, _columns(bad))}"]
+    lines.append(f"  {_escaped(hint)}")
+    with contextlib.suppress(OSError):  # Where nobody can be told, the exit status tells.
+        _print("\n".join(lines), sys.stderr)
+
+
+def _print(text: str, stream: TextIO | None) -> None:
+    """Print to a stream, which is None where it is closed.
+
+    Raises:
+        OSError: The stream cannot be written to.
+    """
+    if stream is None:
+        return
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        # At exit Python would try again with what is left, and fail with a status of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal the text fills."""
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(character) else 1 + (east_asian_width(character) in "FW") for character in text)
 
 
 def _escaped(text: str) -> str:
