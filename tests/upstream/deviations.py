@@ -86,14 +86,13 @@ def machine(name: str, answers: dict[str, list[str]], addresses: tuple[str, ...]
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(None, None, 0, canonical if host == name else "", (address, 0)) for address in found]
 
-    def is_local_address(address: str) -> bool:
-        ip = ipaddress.ip_address(address)
-        return str(getattr(ip, "ipv4_mapped", None) or ip) in addresses
+    def is_own(ip: object, patience: float) -> bool:
+        return str(ip) in addresses
 
     with (
         mock.patch("socket.gethostname", return_value=name),
         mock.patch("socket.getaddrinfo", getaddrinfo),
-        mock.patch("rdzv_hostmatch._match.is_local_address", is_local_address),
+        mock.patch("rdzv_hostmatch._match.is_own", is_own),
     ):
         yield
 
@@ -210,7 +209,22 @@ def starts_in_a_forked_child(utils: Any) -> Outcome:
 
 
 def constructed(seconds: float) -> Example:
-    return lambda utils: type(outcome(utils._PeriodicTimer, timedelta(seconds=seconds), int)).__name__
+    def refused(utils: Any) -> Outcome:
+        try:
+            utils._PeriodicTimer(timedelta(seconds=seconds), int)
+        except ValueError:
+            return "refused"
+        return "constructed"
+
+    return refused
+
+
+def built(interval: object, function: object) -> Example:
+    def build(utils: Any) -> Outcome:
+        result = outcome(utils._PeriodicTimer, interval, function)
+        return result if isinstance(result, tuple) else "built"
+
+    return build
 
 
 def cancelled(utils: Any) -> Outcome:
@@ -324,7 +338,7 @@ DEVIATIONS = [
             matches("gpu7", environment={"SLURMD_NODENAME": "gpu7"}): (False, True),
             matches("node0.cluster"): (False, True),
         },
-        covers=lambda host, upstream, rdzv: rdzv is True and (host.lower() == "localhost." or host.startswith("node0.")),
+        covers=lambda host, _, rdzv: rdzv is True and host.lower() == "localhost.",
     ),
     Deviation(
         what="look-ups that take longer than 15 s (`timeout`)",
@@ -367,9 +381,9 @@ DEVIATIONS = [
         rdzv="ValueError at construction",
         reason="an error belongs where it is made",
         examples={
-            constructed(0): ("PeriodicTimer", "tuple"),
-            constructed(-1): ("PeriodicTimer", "tuple"),
-            constructed(threading.TIMEOUT_MAX + 1e6): ("PeriodicTimer", "tuple"),
+            constructed(0): ("constructed", "refused"),
+            constructed(-1): ("constructed", "refused"),
+            constructed(threading.TIMEOUT_MAX + 1e6): ("constructed", "refused"),
         },
     ),
     Deviation(
@@ -380,7 +394,7 @@ DEVIATIONS = [
         examples={lambda utils: utils._delay(0): (None, False), cancelled: (None, True)},
     ),
     Deviation(
-        what="a non-`str` where a `str` is asked",
+        what="a non-`str` where a `str` is asked; a timer's interval that is no `timedelta`, a function that cannot be called",
         upstream="various",
         rdzv="TypeError that names what was expected",
         reason="an AttributeError from inside says nothing",
@@ -397,6 +411,15 @@ DEVIATIONS = [
                 raised(AttributeError, "'NoneType' object has no attribute 'strip'"),
                 raised(TypeError, "config_str must be a str, not NoneType"),
             ),
+            lambda utils: outcome(utils._PeriodicTimer(timedelta(1), int).set_name, None): (
+                None,
+                raised(TypeError, "The name must be a str, not NoneType."),
+            ),
+            built(1, int): (
+                raised(AttributeError, "'int' object has no attribute 'total_seconds'"),
+                raised(TypeError, "The interval must be a datetime.timedelta, not int."),
+            ),
+            built(timedelta(1), None): ("built", raised(TypeError, "The function must be callable, not NoneType.")),
         },
     ),
 ]

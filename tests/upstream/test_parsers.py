@@ -9,7 +9,8 @@ from deviations import DEVIATIONS, outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-MANY = settings(max_examples=5000, suppress_health_check=list(HealthCheck))
+# The enumeration has an iterator of its own, without types.
+MANY = settings(max_examples=5000, suppress_health_check=list(HealthCheck))  # pyright: ignore[reportArgumentType]
 
 PIECES = st.sampled_from(
     [
@@ -69,11 +70,11 @@ def assert_same_or_covered(text: str, theirs: object, mine: object) -> None:
 
 
 @MANY
-@given(text=ENDPOINTS, default=st.sampled_from([29400]))
-def test_endpoints_are_parsed_alike(upstream: ModuleType, ours: ModuleType, text: str, default: int) -> None:
+@given(text=ENDPOINTS)
+def test_endpoints_are_parsed_alike(upstream: ModuleType, ours: ModuleType, text: str) -> None:
     """Same results, same types and texts of errors; or a row that covers the difference."""
-    theirs = outcome(upstream.parse_rendezvous_endpoint, text, default)
-    mine = outcome(ours.parse_rendezvous_endpoint, text, default)
+    theirs = outcome(upstream.parse_rendezvous_endpoint, text, 29400)
+    mine = outcome(ours.parse_rendezvous_endpoint, text, 29400)
     assert_same_or_covered(text, theirs, mine)
 
 
@@ -91,7 +92,8 @@ def test_options_are_parsed_alike(upstream: ModuleType, ours: ModuleType, text: 
     theirs = outcome(upstream._parse_rendezvous_config, text)
     mine = outcome(ours._parse_rendezvous_config, text)
     assert theirs == mine
-    assert not isinstance(theirs, dict) or list(theirs) == list(mine)
+    if isinstance(theirs, dict) and isinstance(mine, dict):
+        assert list(theirs) == list(mine)
 
 
 @MANY
