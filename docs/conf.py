@@ -29,7 +29,6 @@ nitpicky = True
 default_role = "py:obj"
 smartquotes = False  # options begin with two hyphens
 
-myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
@@ -39,9 +38,8 @@ python_display_short_literal_types = True
 python_maximum_signature_line_length = 90
 add_module_names = False
 toc_object_entries_show_parents = "hide"
+# These are the examples of docstrings. Blocks in pages are run by tests/docs, with a made-up machine.
 doctest_global_setup = "from rdzv import *"
-# Blocks in pages are run by tests/docs, with a made-up machine; what is run here are the examples of docstrings.
-doctest_test_doctest_blocks = "default"
 
 html_theme = "furo"
 html_title = f"rdzv {release}"

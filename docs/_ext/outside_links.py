@@ -1,4 +1,7 @@
-"""Links into the documentation of Python and PyTorch, made from the names alone, so that the build fetches no inventory."""
+"""Links into the documentation of Python and PyTorch, made from the names alone, so that the build fetches no inventory.
+
+Nothing checks that they lead somewhere.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +34,15 @@ FULL_NAMES = {
     "timedelta": "datetime.timedelta",
 }
 CONSTANTS = ("True", "False", "None")
-TYPES = ("bytes", "range", "str")
+TYPES = ("bytearray", "bytes", "dict", "frozenset", "list", "memoryview", "range", "set", "str", "tuple")
 
 
 def link(_app: Sphinx, _env: BuildEnvironment, node: Element, content: TextElement) -> Any:
     """A reference for a name that one of them has; None for all others, which leaves the warning in place."""
     if node.get("refdomain") != "py":
         return None
-    name = FULL_NAMES.get(node["reftarget"], node["reftarget"])
+    target: str = node["reftarget"]
+    name = FULL_NAMES.get(target, target)
     address = address_of(name)
     if address is None:
         return None

@@ -70,7 +70,7 @@ def node0() -> Iterator[None]:
     with (
         mock.patch("socket.gethostname", return_value="node0"),
         mock.patch("socket.getaddrinfo", getaddrinfo),
-        mock.patch("rdzv_hostmatch._match.is_local_address", lambda address: address in ADDRESSES),
+        mock.patch("rdzv_hostmatch._match.is_own", lambda ip, patience: str(ip) in ADDRESSES),
         mock.patch("rdzv_hostmatch._probe.probe", return_value=None),
         mock.patch("rdzv._advice.source_address", lambda address: None if address[:4] == "127." else ADDRESSES[0]),
     ):

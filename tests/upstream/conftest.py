@@ -17,7 +17,8 @@ def upstream() -> ModuleType:
     """The module of the PyTorch that is installed."""
     from torch.distributed.elastic.rendezvous import utils
 
-    return utils
+    module: ModuleType = utils
+    return module
 
 
 @pytest.fixture(scope="session")

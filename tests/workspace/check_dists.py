@@ -1,24 +1,26 @@
 """Builds all distributions as they would be published, and checks them: ``python check_dists.py FOLDER``.
 
 Each sdist, and the wheel from that sdist, twice: the bytes must not depend on when or where. Then what is inside (the licence,
-py.typed, the sources, nothing else), the size, the metadata as the index would judge it, and an installation of the set by name
-from the built files alone.
+py.typed, the sources, the metadata, nothing else), the size, the metadata as the index would judge it, and an installation of
+the set by name from the built files alone, on this Python and on the oldest, the newest and PyPy where they are on PATH.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
-import venv
 import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+TOOLS = Path(__file__).with_name("release.txt")
 PACKAGES = sorted(folder for folder in (ROOT / "packages").iterdir() if (folder / "pyproject.toml").exists())
 MOST_BYTES = 20_000
+FURTHER_PYTHONS = ("python3.10", "python3.15", "pypy3.11")
 # Any moment will do, as long as it is the same for both builds; this one is the first that a zip file can hold.
 MOMENT = "315532800"
 
@@ -34,11 +36,16 @@ def main(work: Path) -> None:
     wheels = [file for file in first if file.suffix == ".whl"]
     run(sys.executable, "-m", "twine", "check", "--strict", *map(str, first))
     run("check-wheel-contents", *map(str, wheels))
-    install_by_name(work / "check" / "venv", first[0].parent)
+    pythons = [sys.executable, *filter(None, map(shutil.which, FURTHER_PYTHONS))]
+    for python in pythons:
+        install_by_name(python, work / "check" / "venv", first[0].parent)
     print(f"{len(first)} files built twice with equal bytes; the largest wheel has {max(map(size, wheels))} bytes")
+    print(f"installed by name, offline: {', '.join(Path(python).resolve().name for python in pythons)}")
 
 
 def build_all(target: Path) -> list[Path]:
+    # Here hatchling ends its search of the folders above for a .gitignore, which it would put into the sdist.
+    (target / "source" / ".git").mkdir(parents=True)
     for package in PACKAGES:
         source = shutil.copytree(package, target / "source" / package.name)
         # An sdist, then a wheel from that sdist; uv makes the build environments, several times faster than pip.
@@ -47,31 +54,33 @@ def build_all(target: Path) -> list[Path]:
 
 
 def check_contents(file: Path) -> None:
-    distribution = file.name.split("-")[0]
-    source = ROOT / "packages" / distribution.replace("_", "-") / "src"
-    modules = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.suffix in (".py", ".typed")}
+    distribution, version = file.name.removesuffix(".tar.gz").split("-")[:2]
+    package = ROOT / "packages" / distribution.replace("_", "-")
+    modules = {path.relative_to(package / "src").as_posix() for path in package.rglob("*") if path.suffix in (".py", ".typed")}
     if file.suffix == ".whl":
         with zipfile.ZipFile(file) as wheel:
-            names = {name for name in wheel.namelist() if ".dist-info/" not in name}
-            expected = modules
-            licensed = any(name.endswith("licenses/LICENSE") for name in wheel.namelist())
+            names = wheel.namelist()
+        metadata = ["METADATA", "RECORD", "WHEEL", "licenses/LICENSE"]
+        if re.search(r"^\[project\.(scripts|entry-points)\b", (package / "pyproject.toml").read_text(encoding="utf-8"), re.M):
+            metadata.append("entry_points.txt")
+        expected = modules | {f"{distribution}-{version}.dist-info/{name}" for name in metadata}
         if size(file) > MOST_BYTES and distribution in ("rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_timer"):
             raise SystemExit(f"{file.name} has {size(file)} bytes, more than {MOST_BYTES}")
     else:
         with tarfile.open(file) as sdist:
-            names = {name.partition("/")[2] for name in sdist.getnames()}
-        expected = {f"src/{name}" for name in modules}
-        expected |= {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml", ".gitignore"} & names
-        licensed = "LICENSE" in names
-    if names != expected or not licensed:
-        raise SystemExit(f"{file.name}: missing {expected - names}, too many {names - expected}, licence: {licensed}")
+            names = sdist.getnames()
+        inside = {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml", *(f"src/{name}" for name in modules)}
+        expected = {f"{distribution}-{version}/{name}" for name in inside}
+    if sorted(names) != sorted(expected):
+        raise SystemExit(f"{file.name}: missing {expected - {*names}}, too many {sorted({*names} - expected)}")
 
 
-def install_by_name(folder: Path, links: Path) -> None:
-    venv.create(folder, with_pip=True)
+def install_by_name(python: str, folder: Path, links: Path) -> None:
+    run(python, "-m", "venv", "--clear", "--without-pip", str(folder))  # not every Python brings a pip
     scripts = folder / ("Scripts" if os.name == "nt" else "bin")
-    offline = ("-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(links))
-    run(str(scripts / "python"), *offline, *(package.name for package in PACKAGES))
+    pip = (sys.executable, "-m", "pip", "--python", str(scripts / "python"))
+    offline = ("install", "--quiet", "--no-index", "--find-links", str(links))
+    run(*pip, *offline, *(package.name for package in PACKAGES))
     run(str(scripts / "python"), "-c", "import rdzv, rdzv.utils")
     run(str(scripts / "rdzv"), "check", "localhost:29400", "--quiet")
 
@@ -81,7 +90,8 @@ def size(file: Path) -> int:
 
 
 def run(*command: str) -> None:
-    subprocess.run(command, check=True, env={**os.environ, "SOURCE_DATE_EPOCH": MOMENT}, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": MOMENT, "UV_CONSTRAINT": str(TOOLS)}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

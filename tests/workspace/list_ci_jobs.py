@@ -11,32 +11,37 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 PYTHON = re.compile(r"(py|pypy)(\d)(\d+)(t?)-")
 
 
 def main() -> None:
     """Two lines, ``tests=`` and ``checks=``, each with JSON."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "tox", "list", "-d", "--no-desc", "-q"], check=True, capture_output=True, text=True
-    )
-    environments = listed.stdout.split()
-    print(f"tests={json.dumps(tests(environments))}")
-    print(f"checks={json.dumps(checks(environments))}")
+    listed = environments()
+    print(f"tests={json.dumps(tests(listed))}")
+    print(f"checks={json.dumps(checks(listed))}")
 
 
-def tests(environments: list[str]) -> list[dict[str, str]]:
+def environments() -> list[str]:
+    """The default ones, as tox lists them."""
+    command = [sys.executable, "-m", "tox", "list", "-d", "--no-desc", "-q"]
+    return subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stdout.split()
+
+
+def tests(listed: list[str]) -> list[dict[str, str]]:
     """The environments of each Python, under the name that actions/setup-python has for it."""
     jobs: dict[str, list[str]] = {}
-    for environment in environments:
+    for environment in listed:
         if found := PYTHON.match(environment):
             jobs.setdefault(found[0].rstrip("-"), []).append(environment)
     return [{"name": name, "version": version_of(name), "environments": ",".join(jobs[name])} for name in jobs]
 
 
-def checks(environments: list[str]) -> list[str]:
+def checks(listed: list[str]) -> list[str]:
     """Those of no Python."""
-    return [name for name in environments if not PYTHON.match(name) and name != "coverage"]
+    return [name for name in listed if not PYTHON.match(name) and name != "coverage"]
 
 
 def version_of(name: str) -> str:

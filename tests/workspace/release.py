@@ -1,4 +1,4 @@
-"""Prepare a release: ``python tests/workspace/release.py VERSION`` (needs build[uv], check-wheel-contents, towncrier, twine).
+"""Prepare a release: ``python tests/workspace/release.py VERSION`` (needs what release.txt lists).
 
 One command, in a clean clone: it writes the version and the == pins of all distributions, collects the changelog, builds
 everything twice and compares the bytes, checks what was built (check_dists.py), leaves it in dist/, and prints the order in

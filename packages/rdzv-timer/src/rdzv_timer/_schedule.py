@@ -30,6 +30,10 @@ class MissedTick(Enum):
                                    m   m
 
             At the two points marked ``m`` the second call was still running.
+
+    Example:
+        >>> MissedTick("skip") is MissedTick.SKIP
+        True
     """
 
     DELAY = "delay"

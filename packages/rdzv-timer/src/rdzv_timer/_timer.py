@@ -95,12 +95,27 @@ class PeriodicTimer:
 
     @property
     def name(self) -> str | None:
-        """The name given with `set_name`, or None."""
+        """The name given with `set_name`, or None.
+
+        >>> from datetime import timedelta
+        >>> timer = PeriodicTimer(timedelta(seconds=5), print, "alive")
+        >>> timer.name is None
+        True
+        """
         return self._job.name
 
     @property
     def ticks(self) -> int:
-        """How many calls have begun."""
+        """How many calls have begun.
+
+        >>> from datetime import timedelta
+        >>> from threading import Event
+        >>> beat = Event()
+        >>> with PeriodicTimer(timedelta(milliseconds=10), beat.set) as timer:
+        ...     _ = beat.wait()
+        >>> timer.ticks >= 1
+        True
+        """
         return self._counters.ticks
 
     @property
@@ -108,25 +123,61 @@ class PeriodicTimer:
         """How many points of the grid have passed without a call, under `MissedTick.SKIP`; otherwise 0.
 
         It is brought up to date after each call, and when the timer ends.
+
+        >>> from datetime import timedelta
+        >>> from time import sleep
+        >>> timer = PeriodicTimer(timedelta(milliseconds=10), sleep, 0.035)
+        >>> timer.set_missed_tick(MissedTick.SKIP)
+        >>> with timer:
+        ...     while not timer.missed:
+        ...         sleep(0.01)
+        >>> timer.missed >= 3
+        True
         """
         return self._counters.missed
 
     @property
     def consecutive_failures(self) -> int:
-        """How many calls in a row, up to now, have raised an exception."""
+        """How many calls in a row, up to now, have raised an exception.
+
+        >>> from datetime import timedelta
+        >>> from time import sleep
+        >>> timer = PeriodicTimer(timedelta(milliseconds=10), int, "no number")
+        >>> timer.set_error_handler(lambda error, failures: failures < 2)
+        >>> with timer:
+        ...     while timer.consecutive_failures < 2:
+        ...         sleep(0.01)
+        >>> timer.consecutive_failures
+        2
+        """
         return self._counters.consecutive_failures
 
     @property
     def lateness(self) -> float:
-        """How late the newest call began, in seconds: load, or a thread that held the GIL for so long."""
+        """How late the newest call began, in seconds: load, or a thread that held the GIL for so long.
+
+        >>> from datetime import timedelta
+        >>> PeriodicTimer(timedelta(seconds=5), print, "alive").lateness  # no call yet
+        0.0
+        """
         return self._counters.lateness
 
     def set_name(self, name: str) -> None:
         """Name the thread, "PeriodicTimer" by default.
 
+        Args:
+            name: Any `str`, for debuggers and logs.
+
         Raises:
             RuntimeError: The timer has already started.
             TypeError: ``name`` is no `str`.
+
+        Example:
+            >>> from datetime import timedelta
+            >>> timer = PeriodicTimer(timedelta(seconds=5), print, "alive")
+            >>> timer.set_name("heartbeat")
+            >>> timer.name
+            'heartbeat'
         """
         job = self._unstarted_job()
         if not isinstance(name, str):
@@ -140,9 +191,17 @@ class PeriodicTimer:
         `MissedTick.SKIP` calls start on a grid of monotonic time, and the points that pass during a call, or while the
         machine is suspended or overloaded, are counted in `missed`; no burst of calls makes up for them.
 
+        Args:
+            policy: `MissedTick.DELAY` or `MissedTick.SKIP`.
+
         Raises:
             RuntimeError: The timer has already started.
             TypeError: ``policy`` is no `MissedTick`.
+
+        Example:
+            >>> from datetime import timedelta
+            >>> timer = PeriodicTimer(timedelta(seconds=5), print, "alive")
+            >>> timer.set_missed_tick(MissedTick.SKIP)
         """
         job = self._unstarted_job()
         if not isinstance(policy, MissedTick):
@@ -155,6 +214,9 @@ class PeriodicTimer:
         ``failures`` counts those in a row, this one included. The timer ends if the handler returns False, and goes on
         if it returns anything else. Without a handler the failures 1, 2, 4, 8 and so on of a row go to
         `threading.excepthook`; where the handler raises, both errors go there, for the same counts.
+
+        Args:
+            handler: What to call with the exception and the count, a whole number from 1 on.
 
         Raises:
             RuntimeError: The timer has already started.
@@ -176,10 +238,18 @@ class PeriodicTimer:
         The grid of `MissedTick.SKIP` stays where it is; where delay and call together take more than the interval, the
         next point is missed. The generator of `random` is neither used nor disturbed.
 
+        Args:
+            fraction: From 0, the default, to 1, which is a whole interval.
+
         Raises:
             RuntimeError: The timer has already started.
             TypeError: ``fraction`` is no number.
             ValueError: ``fraction`` is not between 0 and 1.
+
+        Example:
+            >>> from datetime import timedelta
+            >>> timer = PeriodicTimer(timedelta(seconds=5), print, "alive")
+            >>> timer.set_jitter(0.1)  # up to half a second late
         """
         job = self._unstarted_job()
         if not isinstance(fraction, (int, float)):
@@ -195,6 +265,16 @@ class PeriodicTimer:
         Raises:
             RuntimeError: The timer has already started, or its thread cannot be: the interpreter is shutting down, or
                 the system has no room for another thread. Then it can be tried again.
+
+        Example:
+            >>> from datetime import timedelta
+            >>> timer = PeriodicTimer(timedelta(seconds=5), print, "alive")
+            >>> timer.start()
+            >>> timer.start()
+            Traceback (most recent call last):
+            RuntimeError: The timer has already started.
+            >>> timer.cancel()
+            True
         """
         if self._is_finalizing():
             # Some Pythons would wait for ever for a thread that never gets to run.
@@ -224,6 +304,19 @@ class PeriodicTimer:
             threads are frozen. False when that is still to come: the time was over before the call was, or this is the
             timer's own function or handler, which is never waited for, or a signal handler that has interrupted
             `start` or `cancel` of the same timer, or another thread is just in `start`.
+
+        Example:
+            >>> from datetime import timedelta
+            >>> from threading import Event
+            >>> begun, stop = Event(), Event()
+            >>> timer = PeriodicTimer(timedelta(milliseconds=10), lambda: begun.set() or stop.wait())
+            >>> timer.start()
+            >>> _ = begun.wait()
+            >>> timer.cancel(timeout=0)  # the call is still under way
+            False
+            >>> stop.set()
+            >>> timer.cancel()
+            True
         """
         if self._is_finalizing():
             return True
