@@ -1,8 +1,8 @@
 """Does this host name or address mean this machine, and why?
 
 A name or an address goes in, a decision with its reason comes out. It looks names up and asks the kernel; it changes nothing,
-and sends packets to the resolver and to itself only, and to the host where a probe is asked for. (Where the system lets anyone
-bind to any address, a few that were meant for itself go to the address's owner.)
+and sends packets to the resolver and to itself only, and to the host where a probe is asked for. (Under ip_nonlocal_bind those
+to itself may leave.)
 """
 
 from ._address import is_local_address, source_address

@@ -22,8 +22,7 @@ def is_local_address(address: str) -> bool:
     """Whether an address is one of this machine's, now.
 
     A datagram socket is bound to the address and sends itself a random text: only on the machine that has the address does it
-    come back. Where a firewall keeps it from coming back, a TCP connection from the address to itself decides. Whatever kind of
-    address it is (secondary, an alias, on any interface, an any-IP route), the kernel decides.
+    come back. Where a firewall keeps it from coming back, a TCP connection from the address to itself decides.
 
     Args:
         address: An IPv4 or IPv6 address. An IPv4-mapped IPv6 address means the IPv4 address in it; a link-local one needs its

@@ -16,7 +16,6 @@ import os
 from time import monotonic, sleep
 
 from ._address import PATIENCE, as_address, is_own
-from ._names import can_be_looked_up, first_label, folded
 from ._result import HostMatch, MatchRule, escaped
 
 TYPE_CHECKING = False
@@ -29,6 +28,8 @@ _DEFAULT_TIMEOUT = 15.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
 # What look-ups leave of ``timeout`` to a probe that is still to come, at most.
 _PROBE_SECONDS = 3.0
+# The longest host text that getnameinfo(3) speaks of, NI_MAXHOST; a name in DNS has at most 253 characters.
+_LONGEST_NAME = 1025
 
 
 def matches_machine_hostname(host: str) -> bool:
@@ -123,7 +124,7 @@ class _Question:
         except (OSError, ValueError):
             self.machine_name = ""
         own_names = (self.machine_name, os.environ.get("SLURMD_NODENAME", ""), *names)
-        self.own_names = {folded(name) for name in own_names} - {""}
+        self.own_names = {_folded(name) for name in own_names} - {""}
         self.addresses: tuple[str, ...] = (host,) if self.ip else ()
         self.local_addresses: tuple[str, ...] = ()
         self.error: str | None = None
@@ -133,7 +134,7 @@ class _Question:
     def answer(self) -> HostMatch:
         started = monotonic()
         rule = self._by_text()
-        if not self.ip and not can_be_looked_up(self.host):
+        if not self.ip and not _can_be_looked_up(self.host):
             rule = rule or MatchRule.INVALID
         elif self.thorough or not rule:
             rule = self._by_rounds(rule)
@@ -149,7 +150,7 @@ class _Question:
         )
 
     def _by_text(self) -> MatchRule | None:
-        name = folded(self.host)
+        name = _folded(self.host)
         if name == "localhost":
             return MatchRule.LOCALHOST
         if self.ip and self.ip.is_loopback:
@@ -200,7 +201,7 @@ class _Question:
                 return rule or matched
             now = monotonic()
             is_own_due = not (rule or own) and (now >= half or not given)
-            if is_own_due and can_be_looked_up(self.machine_name):
+            if is_own_due and _can_be_looked_up(self.machine_name):
                 own = self.lookups.start(self.machine_name)
                 continue
             if not given and (own is None or own.done):
@@ -244,7 +245,7 @@ class _Question:
         """PyTorch's rule, on what the look-up of the own name has brought."""
         if set(map(_comparable, own.addresses)) & set(map(_comparable, self.addresses)):
             return MatchRule.OWN_NAME_ADDRESS
-        if folded(self.host) in map(folded, own.canonical_names):
+        if _folded(self.host) in map(_folded, own.canonical_names):
             return MatchRule.CANONICAL_NAME
         return None
 
@@ -253,8 +254,8 @@ class _Question:
             return MatchRule.NO_SOCKET
         if self.addresses:
             return MatchRule.FOREIGN_ADDRESS if self._to_be_probed() else MatchRule.WILDCARD
-        label = first_label(self.host)
-        if label and label in map(first_label, self.own_names):
+        label = _first_label(self.host)
+        if label and label in map(_first_label, self.own_names):
             return MatchRule.FIRST_LABEL
         return MatchRule.UNRESOLVED
 
@@ -299,3 +300,26 @@ def _comparable(address: str) -> object:
     # none, as the text it is.
     ip = as_address(address)
     return ip.packed if ip else address
+
+
+def _folded(name: str) -> str:
+    """The name as names are compared: without regard to case (RFC 4343) and to the dot at the end (RFC 1034 section 3.1)."""
+    return name.removesuffix(".").lower()
+
+
+def _first_label(name: str) -> str:
+    """The folded name up to its first dot."""
+    return _folded(name).partition(".")[0]
+
+
+def _can_be_looked_up(name: str) -> bool:
+    """Whether a resolver may see this text: it has no white space and no control character, and a bounded length."""
+    if not 0 < len(name) <= _LONGEST_NAME:
+        return False
+    if not name.isascii():
+        try:
+            # As Python itself does before it asks libc: invisible characters fall away, some others become a space.
+            name = name.encode("idna").decode()
+        except UnicodeError:
+            return False
+    return name.isprintable() and " " not in name

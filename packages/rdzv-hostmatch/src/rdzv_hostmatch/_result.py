@@ -39,6 +39,9 @@ YES = frozenset(list(MatchRule)[: list(MatchRule).index(MatchRule.PROBE) + 1])
 UNDECIDED = frozenset({MatchRule.PROBE_BUSY, MatchRule.UNRESOLVED, MatchRule.NO_SOCKET})
 
 
+_FIELDS = ("host", "rule", "addresses", "local_address", "machine_name", "warnings", "error", "elapsed")
+
+
 class HostMatch:
     """Whether a host means this machine, and why. Frozen, comparable, picklable; true where the answer is yes.
 
@@ -48,7 +51,7 @@ class HostMatch:
     (True, 'LOOPBACK', ('127.0.0.1',))
     """
 
-    __slots__ = ("addresses", "elapsed", "error", "host", "local_address", "machine_name", "rule", "warnings")
+    __slots__ = _FIELDS
 
     host: str
     """The host as given."""
@@ -124,9 +127,6 @@ class HostMatch:
 
     def _values(self) -> tuple[object, ...]:
         return tuple(getattr(self, name) for name in _FIELDS)
-
-
-_FIELDS = ("host", "rule", "addresses", "local_address", "machine_name", "warnings", "error", "elapsed")
 
 
 def escaped(text: str) -> str:
