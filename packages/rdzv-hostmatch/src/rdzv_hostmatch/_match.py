@@ -1,4 +1,4 @@
-"""The decision: the rules in their order, each asked only when those before it gave no reason for a yes.
+"""The decision: the rules in their order, each asked only when those before it gave no yes.
 
 1. The text alone: ``localhost``, a loopback address, a name of this machine.
 2. The kernel: an address is compared with this machine's; a name is resolved once, and each of its addresses compared.
@@ -28,7 +28,7 @@ _DEFAULT_TIMEOUT = 15.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
 # What look-ups leave of ``timeout`` to a probe that is still to come, at most.
 _PROBE_SECONDS = 3.0
-# The longest host text that getnameinfo(3) speaks of, NI_MAXHOST; a name in DNS has at most 253 characters.
+# NI_MAXHOST of getnameinfo(3); a name in DNS has at most 253 characters.
 _LONGEST_NAME = 1025
 
 
@@ -178,10 +178,10 @@ class _Question:
         return rule
 
     def _by_round(self, rule: MatchRule | None, deadline: float) -> MatchRule | None:
-        """At most two look-ups: that of the host, then that of this machine's own name.
+        """At most two look-ups: that of the host, then, where no rule gave a yes, that of this machine's own name.
 
         The own one starts when the other has answered, or else half way: a dead name server must not keep the own name, which
-        seldom needs one, from being looked up at all. It is not needed where a rule gave a yes already.
+        seldom needs one, from being looked up at all.
         """
         from ._lookup import Lookups
 
