@@ -18,11 +18,12 @@ class Machine:
         self.addresses = {"10.0.0.5"}
         self.answers: dict[str, Any] = {}
         self.looked_up: list[str] = []
+        self.compared: list[str] = []
         self.release = threading.Event()
 
-    def getaddrinfo(self, host: str, port: object, **_options: object) -> list[tuple[object, ...]]:
+    def getaddrinfo(self, host: str, port: object, **options: object) -> list[tuple[object, ...]]:
         """Answer with addresses, ``(addresses, canonical name)``, or by raising; WITHHELD until released."""
-        assert port is None
+        assert (port, options) == (None, {"proto": socket.IPPROTO_TCP, "flags": socket.AI_CANONNAME})
         self.looked_up.append(host)
         answer = self.answers.get(host, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
         if answer is WITHHELD:
@@ -35,6 +36,8 @@ class Machine:
 
     def is_own(self, ip: object, patience: float) -> bool:
         """Whether the test gave this address to the machine."""
+        assert 0 < patience < 0.1
+        self.compared.append(str(ip))
         return str(ip) in self.addresses
 
 

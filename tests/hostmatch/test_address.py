@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any
+from ipaddress import ip_address
+from typing import Any, ClassVar
 
 import pytest
 from rdzv_hostmatch import _address, is_local_address, source_address
@@ -63,8 +64,22 @@ def test_what_is_no_address_is_a_value_error(ask: Any, text: str) -> None:
 @pytest.mark.parametrize("value", [None, 1, b"\x7f\x00\x00\x01"])
 def test_an_address_is_a_str(ask: Any, value: object) -> None:
     """Ints and bytes, which the standard library would take for addresses, are TypeErrors."""
-    with pytest.raises(TypeError, match="^address must be a str, not "):
+    with pytest.raises(TypeError, match=f"^address must be a str, not {type(value).__name__}$"):
         ask(value)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("10.0.0.5", ("10.0.0.5", 7)),
+        ("2001:db8::1", ("2001:db8::1", 7, 0, 0)),
+        ("fe80::1%3", ("fe80::1", 7, 0, 3)),
+        (f"fe80::1%{2**32 - 1}", ("fe80::1", 7, 0, 2**32 - 1)),
+    ],
+)
+def test_an_address_is_given_to_sockets_with_its_zone(address: str, expected: tuple[object, ...]) -> None:
+    """IPv4 as two, IPv6 as four (RFC 3493 section 3.3)."""
+    assert _address._socket_address(ip_address(address), 7) == expected
 
 
 class Leaving(socket.socket):
@@ -105,6 +120,30 @@ class Replaced(socket.socket):
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         return bytes(size)
+
+
+class Patient(Dropped):
+    """It notes how long anybody would wait, and which port is asked for."""
+
+    waits: ClassVar[set[float | None]] = set()
+    ports: ClassVar[set[int]] = set()
+
+    def settimeout(self, value: float | None, /) -> None:
+        self.waits.add(value)
+        super().settimeout(value)
+
+    def bind(self, address: Any, /) -> None:
+        self.ports.add(address[1])
+        super().bind(address)
+
+
+def test_nothing_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the datagram nor the connection; and the ports are any that are free."""
+    monkeypatch.setattr(socket, "socket", Patient)
+    monkeypatch.setattr(_address, "PATIENCE", 0.07)
+    assert is_local_address("127.0.0.1")
+    assert Patient.waits - {0.07} <= {None}  # None is what a connection that has arrived starts with
+    assert Patient.ports == {0}
 
 
 class NoDatagrams(socket.socket):

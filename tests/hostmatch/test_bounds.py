@@ -227,6 +227,34 @@ def test_an_own_name_that_resolved_is_not_looked_up_again(machine: Any, clock: C
     assert machine.looked_up.count("never") > 1
 
 
+@pytest.mark.parametrize(
+    ("timeout", "probe_port", "half", "all_of_it"), [(60, None, 30, 60), (60, 1, 28.5, 57), (2, 1, 0.5, 1), (0, 1, 0, 0)]
+)
+def test_look_ups_leave_a_probe_its_share(
+    machine: Any,
+    withheld: object,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    timeout: float,
+    probe_port: int | None,
+    half: float,
+    all_of_it: float,
+) -> None:
+    """Three seconds, or half of the timeout; of what is left the host has the first half to itself."""
+    waits: list[float] = []
+
+    def wait(lookups: Any, until: float) -> None:
+        waits.append(until - 1000)
+        clock.now = until
+
+    monkeypatch.setattr(_lookup.Lookups, "wait", wait)
+    machine.answers.update({"other": withheld, "node0": withheld})
+    match = match_host("other", timeout=timeout, probe_port=probe_port)
+    assert waits == [half, all_of_it] if timeout else waits == []
+    assert match.error == f"no answer to the look-up within {all_of_it:g} s"
+    assert machine.looked_up == ["other", "node0"]
+
+
 def test_a_probe_keeps_its_share_of_the_timeout(machine: Any, withheld: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dead name server for the own name does not use up the time in which a connection could arrive."""
     deadlines = []

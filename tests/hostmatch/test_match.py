@@ -132,12 +132,86 @@ def test_an_address_that_many_machines_have_is_a_warning(machine: Any) -> None:
     assert [code for code, _ in match_host("172.17.0.1").warnings] == ["shared-address"]
 
 
+WARNED = [
+    ("0.0.0.0", "wildcard", "the wildcard address names no machine; give the address of the one that hosts"),
+    (
+        "127.0.0.1",
+        "loopback",
+        "loopback leads every machine to itself; for several nodes give a name or an address that all of them reach",
+    ),
+    (
+        "debian",
+        "own-name-loopback",
+        "'debian' resolves to loopback here; the other machines must resolve it to an address they reach",
+    ),
+    (
+        "stale",
+        "own-name-elsewhere",
+        "203.0.113.9, 203.0.113.8 is no address of this machine, so the others may go elsewhere",
+    ),
+    (
+        "several",
+        "other-addresses",
+        "it stands for 203.0.113.9, 203.0.113.8 too, not of this machine, so some connections may go elsewhere",
+    ),
+    (
+        "172.17.0.1",
+        "shared-address",
+        "172.17.0.1 is the address of docker0 on many machines; each takes itself for the host",
+    ),
+    ("node0.x", "first-label", "the name does not resolve; that its first label is this machine's is only a hint"),
+]
+
+
+@pytest.mark.parametrize(("host", "code", "text"), WARNED)
+def test_a_warning_says_what_may_go_wrong(machine: Any, host: str, code: str, text: str) -> None:
+    """In one sentence, with the names and addresses that it is about."""
+    machine.answers.update(
+        {
+            "debian": ["127.0.1.1"],
+            "stale": ["203.0.113.9", "203.0.113.8"],
+            "several": ["203.0.113.9", "10.0.0.5", "203.0.113.8"],
+        }
+    )
+    machine.addresses.add("172.17.0.1")
+    machine.name = host if host in ("debian", "stale") else "node0"
+    assert match_host(host).warnings == ((code, text),)
+
+
 def test_every_address_of_a_name_is_compared(machine: Any) -> None:
     """The addresses come in the order of the resolver; the local one is named."""
     machine.answers.update(ANSWERS)
     match = match_host("several")
     assert match.addresses == ("203.0.113.9", "10.0.0.5", "203.0.113.10")
     assert match.local_address == "10.0.0.5"
+
+
+def test_no_address_is_compared_once_there_is_a_yes(machine: Any) -> None:
+    """Only match_host, whose warnings are about all of them, goes on."""
+    machine.answers.update(ANSWERS)
+    assert matches_machine_hostname("several")
+    assert machine.compared == ["203.0.113.9", "10.0.0.5"]
+    machine.compared.clear()
+    machine.addresses = {"203.0.113.9", "10.0.0.5", "203.0.113.10"}
+    assert match_host("several").warnings == ()
+    assert machine.compared == ["203.0.113.9", "10.0.0.5", "203.0.113.10"]
+
+
+def test_an_own_name_that_cannot_be_looked_up_is_not(machine: Any, withheld: object) -> None:
+    """Whatever somebody has called this machine, nothing with a space in it reaches a resolver."""
+    machine.name = "node 0"
+    assert match_host("203.0.113.9").rule is MatchRule.FOREIGN_ADDRESS
+    assert match_host("other").rule is MatchRule.UNRESOLVED
+    machine.answers["slow"] = withheld
+    assert match_host("slow", timeout=0.05).rule is MatchRule.UNRESOLVED
+    assert machine.looked_up == ["other", "slow"]
+
+
+@pytest.mark.parametrize(("length", "looked_up"), [(1025, True), (1026, False)])
+def test_a_name_has_an_end(machine: Any, length: int, looked_up: bool) -> None:
+    """NI_MAXHOST, the longest that libc speaks of."""
+    match_host("x" * length)
+    assert ("x" * length in machine.looked_up) is looked_up
 
 
 def test_the_given_host_is_looked_up_first_and_each_name_once(machine: Any) -> None:
@@ -195,6 +269,9 @@ def test_a_failing_resolver_makes_undecided_and_never_raises(machine: Any, failu
     match = match_host("other")
     assert match.answer is None
     assert match.rule is MatchRule.UNRESOLVED
+    assert match_host("empty").error == "gaierror: [Errno -2] Name or service not known"
+    machine.answers["empty"] = []
+    assert match_host("empty").error == "the resolver gave an empty answer"
     assert match.error is not None
     assert str(failure) in match.error
     assert matches_machine_hostname("other") is False
@@ -290,11 +367,17 @@ def test_options_out_of_range_are_refused_by_name(options: dict[str, Any], error
         match_host("node0", **options)
 
 
+def test_options_in_range_are_taken(machine: Any) -> None:
+    """To the last port."""
+    for port in (1, 65535):
+        assert match_host("node0", probe_port=port, timeout=0, wait=0, names=())
+
+
 @pytest.mark.parametrize("host", [None, b"node0", 1])
 def test_a_host_is_a_str(host: Any) -> None:
     """Anything else is a TypeError, from both functions."""
     for ask in (match_host, matches_machine_hostname):
-        with pytest.raises(TypeError, match="^host must be a str, not "):
+        with pytest.raises(TypeError, match=f"^host must be a str, not {type(host).__name__}$"):
             ask(host)
 
 
@@ -313,6 +396,8 @@ def test_a_decision_is_frozen_comparable_and_survives_pickling(machine: Any) -> 
     match = match_host("10.0.0.5")
     assert copy.copy(match) == pickle.loads(pickle.dumps(match)) == match
     assert len({match, pickle.loads(pickle.dumps(match))}) == 1
+    assert hash(match) != hash(match_host("127.0.0.1"))
+    assert HostMatch("h", MatchRule.INVALID) == HostMatch("h", MatchRule.INVALID, (), None, "", (), None, 0.0)
     assert match != HostMatch("10.0.0.5", MatchRule.LOCAL_ADDRESS)
     assert match != "10.0.0.5"
     assert eval(repr(match).replace(repr(match.rule), "match.rule")) == match  # noqa: S307  # our own repr
@@ -320,6 +405,20 @@ def test_a_decision_is_frozen_comparable_and_survives_pickling(machine: Any) -> 
         match.host = "other"
     with pytest.raises(AttributeError, match="frozen"):
         del match.host
+
+
+def test_a_decision_reads_as_one_sentence() -> None:
+    """Who, whether, why, what it resolved to where that is another text, and what failed."""
+    addresses = ("10.0.0.5", "10.0.0.6")
+    assert str(HostMatch("a", MatchRule.RESOLVED_ADDRESS, addresses, machine_name="b")) == (
+        "'a' is this machine, 'b': it resolves to an address of this machine; it resolves to 10.0.0.5, 10.0.0.6"
+    )
+    assert str(HostMatch("::1", MatchRule.FOREIGN_ADDRESS, ("::1",), machine_name="b")) == (
+        "'::1' is not this machine, 'b': no address it stands for is one of this machine's"
+    )
+    assert str(HostMatch("a", MatchRule.UNRESOLVED, machine_name="b", error="why")) == (
+        "'a' may or may not be this machine, 'b': it could not be looked up; why"
+    )
 
 
 @pytest.mark.parametrize("rule", MatchRule)

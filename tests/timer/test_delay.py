@@ -24,6 +24,20 @@ def test_it_sleeps_so_many_seconds(slept: list[float], seconds: float) -> None:
     assert slept == [seconds]
 
 
+def test_an_event_is_waited_for_as_long() -> None:
+    """From 10 milliseconds on, as without one."""
+    waited: list[float] = []
+
+    class Never(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            waited.append(timeout)
+            return False
+
+    assert delay(0.01, stop=Never()) is False
+    assert waited == [0.01]
+
+
 @pytest.mark.parametrize("seconds", [0.0099, 0, -1, float("nan")])
 def test_less_than_ten_milliseconds_is_no_delay(slept: list[float], monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Delays under 10 milliseconds are ignored, as in PyTorch, with and without an event."""

@@ -202,6 +202,19 @@ def test_cancel_waits_for_a_blocking_function_as_long_as_it_is_told_to() -> None
     assert function.calls == 1
 
 
+@pytest.mark.parametrize("timeout", [0, -1])
+def test_cancel_with_no_time_does_not_wait_at_all(joins: list[str], timeout: int) -> None:
+    """Zero is zero."""
+    function = Blocking()
+    timer = PeriodicTimer(SOON, function)
+    timer.start()
+    assert function.begun.wait(60)
+    assert timer.cancel(timeout=timeout) is False
+    assert joins == []
+    function.may_end.set()
+    assert timer.cancel() is True
+
+
 def test_two_threads_that_cancel_both_wait_for_the_end() -> None:
     """No cancel returns before the thread has ended, the second no earlier than the first."""
     function, answers = Blocking(), list[object]()

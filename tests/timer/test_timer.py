@@ -251,7 +251,7 @@ def test_jitter_delays_each_tick_by_up_to_its_fraction(
     late: float,
 ) -> None:
     """Each tick is late by what is drawn, under SKIP from its place on the grid; nothing of that is lateness."""
-    monkeypatch.setattr(_run, "urandom", lambda size: drawn[:size])
+    monkeypatch.setattr(_run, "urandom", {4: drawn}.__getitem__)
     work = Work(clock, [0.25, 0.25, 0.25])
     timer = PeriodicTimer(timedelta(seconds=1), work)
     timer.set_missed_tick(policy)
@@ -260,6 +260,15 @@ def test_jitter_delays_each_tick_by_up_to_its_fraction(
     grid = [1, 2, 3] if policy is MissedTick.SKIP else [1, 2.25 + late, 3.5 + 2 * late]
     assert work.begun == pytest.approx([point + late for point in grid])
     assert (timer.missed, timer.lateness) == (0, 0)
+
+
+def test_missed_points_are_counted_in_whole_numbers(clock: VirtualClock, run_to_end: RunToEnd) -> None:
+    """However long the interval, and though clocks are read as floats elsewhere."""
+    timer = PeriodicTimer(timedelta(microseconds=1), Work(clock, [2.5e-6]))
+    timer.set_missed_tick(MissedTick.SKIP)
+    run_to_end(timer)
+    assert (timer.ticks, timer.missed) == (1, 2)
+    assert type(timer.missed) is int
 
 
 def test_jitter_leaves_the_random_numbers_of_the_program_alone(clock: VirtualClock, run_to_end: RunToEnd) -> None:
@@ -456,9 +465,9 @@ def test_a_function_must_be_callable() -> None:
         ),
         (
             "set_error_handler",
-            None,
+            "print",
             TypeError,
-            "The handler must be callable as handler(error, failures), not NoneType.",
+            "The handler must be callable as handler(error, failures), not str.",
         ),
         ("set_jitter", "0.1", TypeError, "The jitter must be a number between 0 and 1, not str."),
         (

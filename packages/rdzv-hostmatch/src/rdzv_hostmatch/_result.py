@@ -131,4 +131,4 @@ class HostMatch:
 
 def escaped(text: str) -> str:
     """The text with whatever could move a cursor, or forge a line of a log, escaped."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

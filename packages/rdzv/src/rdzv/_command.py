@@ -222,4 +222,4 @@ def _columns(text: str) -> int:
 
 def _escaped(text: str) -> str:
     """The text with whatever could move a cursor, or forge a line, escaped."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
