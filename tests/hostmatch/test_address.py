@@ -182,6 +182,16 @@ def test_a_refused_socket_is_told_from_a_missing_family(
         assert not ask("::1")
 
 
+def test_without_sockets_of_its_family_an_address_is_not_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the system says so of the second kind only."""
+
+    def refuse(family: int, kind: int) -> None:
+        raise OSError(errno.EACCES if kind == socket.SOCK_DGRAM else errno.EAFNOSUPPORT, "refused")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert not is_local_address("127.0.0.1")
+
+
 @pytest.mark.parametrize(
     "address", ["127.0.0.1", "127.3.2.1", "0.0.0.0", "255.255.255.255", "::1", "fe80::1", "fe80::1%no-such-zone"]
 )

@@ -50,7 +50,7 @@ def test_a_connection_that_arrives_is_proof(port: int) -> None:
 
 def test_one_of_several_addresses_is_enough(port: int) -> None:
     """Addresses that cannot be connected to are passed over."""
-    assert probe(["not an address", "fe80::1%no-such-zone", "127.0.0.1"], port, far())
+    assert probe(["not an address", "fe80::1%no-such-zone", "255.255.255.255", "127.0.0.1"], port, far())
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has IPv6 switched off")
@@ -180,6 +180,50 @@ def test_strangers_are_bounded_in_number(port: int, monkeypatch: pytest.MonkeyPa
     with ExitStack() as crowd:
         assert probe(["127.0.0.1"], port, far())
     assert kept == [2]
+
+
+def test_what_a_stranger_says_changes_nothing(port: int, stranger: socket.socket) -> None:
+    """Only the end of the connection that was made to it is of interest."""
+    with socket.create_server(("127.0.0.1", port)) as listener, selectors.DefaultSelector() as selector:
+        loop = _probe._Probe(selector, listener)
+        loop.connect("127.0.0.1", stranger.getsockname()[1])
+        (outgoing,) = loop._outgoing
+        selector.select(10)
+        loop._speak(outgoing, selectors.EVENT_WRITE)
+        loop._speak(outgoing, selectors.EVENT_READ)  # nothing there yet
+        accepted, _ = stranger.accept()
+        with accepted:
+            assert accepted.recv(64) == loop._nonce
+            accepted.send(b"?")
+            selector.select(10)
+            loop._speak(outgoing, selectors.EVENT_READ)
+            assert loop._outgoing == {outgoing}
+        selector.select(10)
+        loop._speak(outgoing, selectors.EVENT_READ)
+        assert loop._outgoing == set()
+
+
+def test_strangers_come_and_go_while_it_probes(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that says something else is let go, one that is gone already is passed over, and the probe finds itself."""
+    gone = socket.socket()
+    connect = _probe._Probe.connect
+
+    class Late(selectors.DefaultSelector):  # type: ignore[misc, valid-type]  # it is another class on each system
+        """It still tells of a connection that was closed a moment ago."""
+
+        def select(self, timeout: float | None = None) -> Any:
+            ready = super().select(timeout)
+            return [(selectors.SelectorKey(gone, -1, selectors.EVENT_READ, None), selectors.EVENT_READ), *ready]
+
+    def connect_after_a_stranger(self: Any, address: str, port: int) -> None:
+        rude.connect((address, port))
+        rude.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        connect(self, address, port)
+
+    monkeypatch.setattr(selectors, "DefaultSelector", Late)
+    monkeypatch.setattr(_probe._Probe, "connect", connect_after_a_stranger)
+    with gone, socket.socket() as rude:
+        assert probe(["127.0.0.1"], port, far()) == "127.0.0.1"
 
 
 def test_the_own_text_may_come_in_pieces(port: int) -> None:

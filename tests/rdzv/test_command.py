@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -506,6 +508,15 @@ def test_the_module_is_the_command(start: list[str]) -> None:
     assert b"b\\xfccher\\x7f" in ran.stderr
 
 
+def test_the_module_ends_with_the_status_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``python -m rdzv``, in this process."""
+    monkeypatch.delitem(sys.modules, "rdzv.__main__", raising=False)
+    monkeypatch.setattr(sys, "argv", ["rdzv", "check", "203.0.113.9", "--quiet"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("rdzv", run_name="__main__")
+    assert ended.value.code == NOT_HOST
+
+
 def test_importing_the_main_module_runs_nothing() -> None:
     """Only ``python -m`` does."""
     import rdzv.__main__
@@ -544,6 +555,66 @@ def test_the_status_tells_also_where_nothing_can_be_written(
     os.close(write)
     assert (ran.returncode, ran.stdout) == (status, "")
     assert ran.stderr.startswith(complaint) if complaint else ran.stderr == ""
+
+
+class Unwritable(io.StringIO):
+    """A stream that takes nothing, and says why."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, text: str, /) -> int:
+        raise self.error
+
+    def fileno(self) -> int:
+        return 99
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "complaint"),
+    [
+        (BrokenPipeError(), HOST, ""),
+        (
+            OSError(28, "No space left on device"),
+            FAULT,
+            (
+                "rdzv: The report cannot be written: [Errno 28] No space left on device\n"
+                "  With --quiet there is none, and the exit status tells.\n"
+            ),
+        ),
+    ],
+)
+def test_what_cannot_be_written_is_not_tried_again(
+    rdzv: Any, monkeypatch: pytest.MonkeyPatch, error: OSError, status: int, complaint: str
+) -> None:
+    """At exit Python flushes what is left: it goes nowhere by then."""
+    moved: list[int] = []
+
+    def dup2(source: int, target: int) -> None:
+        moved.append(target)
+        os.close(source)
+
+    # No longer than needed, since pytest itself moves files about.
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup2", dup2)
+        patch.setattr(sys, "stdout", Unwritable(error))
+        ran = rdzv("check", "localhost")
+    assert (ran.status, ran.err, moved) == (status, complaint, [99])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup2", dup2)
+        patch.setattr(sys, "stderr", Unwritable(error))
+        ran = rdzv("check", "a:x")
+    assert (ran.status, ran.out, moved) == (BAD_INPUT, "", [99, 99])
+
+
+def test_a_closed_stream_is_no_stream(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has None for it, which print() takes for stdout."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", None)
+        assert rdzv("check", "a:x").status == BAD_INPUT
+        patch.setattr(sys, "stdout", None)
+        assert _command.main(["check", "localhost"]) == HOST
 
 
 def test_the_two_that_escape_do_it_alike() -> None:

@@ -174,11 +174,8 @@ def _refused(config_str: str, start: int, key: str, reason: str, hint: str) -> C
 
 def _start(config_str: str, options: list[str], option: str) -> int:
     """Where this very option starts in the text: of two equal ones it is the second that is refused as given twice."""
-    start = len(config_str) - len(config_str.lstrip())
-    for other in options:
-        if other is option:
-            break
-        start += len(other) + 1
+    number = next(number for number, other in enumerate(options) if other is option)
+    start = len(config_str) - len(config_str.lstrip()) + sum(map(len, options[:number])) + number
     return start + len(option) - len(option.lstrip())
 
 
