@@ -182,6 +182,16 @@ def test_every_option_of_the_command_is_explained() -> None:
     assert all(f">{option}<" in page for option in options)
 
 
+def test_every_threat_has_a_test() -> None:
+    """That is there, under the name that the page gives."""
+    page = (ROOT / "docs" / "explanation" / "threats.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", page)
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "tried by" not in line]
+    assert all("::test_" in row for row in rows)
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{test}"
+
+
 # --- the pages
 
 

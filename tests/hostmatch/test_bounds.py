@@ -265,13 +265,27 @@ def test_a_probe_keeps_its_share_of_the_timeout(machine: Any, withheld: object, 
     assert monotonic() < deadlines[0]
 
 
-def test_without_a_thread_the_look_up_happens_in_place(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A system out of threads gets its answer all the same."""
-
+def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_without_a_thread_there_is_no_look_up(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing could bound it; what needs none is known all the same."""
+    refuse_threads(monkeypatch)
+    machine.answers["alias"] = ["10.0.0.5"]
+    match = match_host("alias")
+    assert (match.answer, match.error) == (None, "can't start new thread")
+    assert matches_machine_hostname("10.0.0.5")
+    assert machine.looked_up == []
+
+
+def test_while_python_exits_the_look_up_happens_in_place(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 3.12 on it starts no thread then, and exit handlers want their answer too."""
+    refuse_threads(monkeypatch)
+    monkeypatch.setattr(threading.main_thread(), "is_alive", lambda: False)
     machine.answers["alias"] = ["10.0.0.5"]
     assert matches_machine_hostname("alias")
 
@@ -290,8 +304,9 @@ def test_a_process_exits_at_once_while_a_look_up_hangs() -> None:
 def test_it_answers_while_the_interpreter_exits() -> None:
     """Python 3.12 and newer start no thread then."""
     program = """
-        import atexit
+        import atexit, socket
         from rdzv_hostmatch import matches_machine_hostname
-        atexit.register(lambda: print(matches_machine_hostname("localhost"), matches_machine_hostname("203.0.113.9")))
+        socket.getaddrinfo = lambda *_, **__: [(None, None, 0, "", ("127.0.0.1", 0))]
+        atexit.register(lambda: print(matches_machine_hostname("alias"), matches_machine_hostname("203.0.113.9")))
     """
     assert run(program).split() == ["True", "False"]

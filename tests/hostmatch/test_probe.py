@@ -163,6 +163,52 @@ def test_the_listener_closes_strangers_without_a_byte(port: int) -> None:
         loop.close()
 
 
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_without_sockets_nothing_is_proved(port: int, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """An address that could not be connected to is no proof that it leads elsewhere."""
+    connect = _probe._Probe.connect
+
+    class Exhausted(socket.socket):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            raise OSError(code, "nothing left")
+
+    def connect_without_sockets(self: Any, address: str, port: int) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(socket, "socket", Exhausted)
+            connect(self, address, port)
+
+    monkeypatch.setattr(_probe._Probe, "connect", connect_without_sockets)
+    with pytest.raises(OSError, match="nothing left"):
+        probe(["203.0.113.9"], port, far())
+
+
+def test_where_no_more_visitors_fit_the_oldest_goes(port: int) -> None:
+    """And where none is left to go, nothing can be proved; other failures are the visitor's."""
+
+    class Full(socket.socket):
+        error: OSError
+
+        def accept(self) -> Any:
+            raise self.error
+
+    with Full() as listener, selectors.DefaultSelector() as selector:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        loop = _probe._Probe(selector, listener)
+        here, there = socket.socketpair()
+        with there:
+            loop._heard[here] = b""
+            selector.register(here, selectors.EVENT_READ)
+            listener.error = ConnectionAbortedError()
+            loop._accept()
+            assert list(loop._heard) == [here]
+            listener.error = OSError(errno.EMFILE, "Too many open files")
+            loop._accept()
+            assert not loop._heard
+            with pytest.raises(OSError, match="Too many open files"):
+                loop._accept()
+
+
 def test_strangers_are_bounded_in_number(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest goes when there are too many, and the probe still finds itself."""
     monkeypatch.setattr(_probe, "_MOST_VISITORS", 2)

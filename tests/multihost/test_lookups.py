@@ -131,7 +131,7 @@ def test_process_exits_while_a_look_up_hangs(node1: Host, dns: Dns, host: str, l
 
 @pytest.mark.parametrize(
     "junk",
-    ["", " ", "mas ter", "mas\tter", "master\n", "\0", "mas\u200bter", "\ud800", ".", "a..b", "x" * 64, "x" * 2**20],
+    ["", " ", "mas ter", "mas\tter", "master\n", "\0", "mas\u202eter", "\ud800", ".", "a..b", "x" * 64, "x" * 2**20],
 )
 def test_junk_is_never_looked_up(node1: Host, dns: Dns, junk: str) -> None:
     """What cannot be a name, or could forge one, is a no without a question to DNS but for the own name."""

@@ -63,3 +63,32 @@ def test_an_init_is_a_docstring_imports_and_a_literal_all(init: Path) -> None:
     bound = {alias.asname or alias.name for node in imports if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert set(names) == bound - {"annotations"}
     assert names == sorted(names)
+
+
+# What would let text from outside do something: run as a program, be unpickled, or lay out a message.
+RUNS_TEXT = {"eval", "exec", "compile", "system", "popen", "Popen", "check_call", "check_output", "loads", "load", "__import__"}
+LOGS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_no_text_from_outside_runs_or_lays_out_a_message(source: Path) -> None:
+    """No module evaluates, starts or unpickles anything; the format of each line of a log stands in the source."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        assert name not in RUNS_TEXT, ast.unparse(node)
+        if isinstance(node.func, ast.Attribute) and name in LOGS and "log" in ast.unparse(node.func.value).lower():
+            assert isinstance(node.args[0], ast.Constant), ast.unparse(node)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_no_decision_hangs_on_the_wall_clock(source: Path) -> None:
+    """It may be set back and forth while a program runs: only the monotonic one is read."""
+    nodes = [*ast.walk(ast.parse(source.read_text(encoding="utf-8")))]
+    read = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+    from_time = {
+        alias.name for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "time" for alias in node.names
+    }
+    assert not {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "date.today"} & read
+    assert from_time <= {"monotonic", "monotonic_ns", "sleep"}

@@ -35,7 +35,7 @@ def is_local_address(address: str) -> bool:
     Raises:
         ValueError: ``address`` is no address.
         TypeError: ``address`` is not a str.
-        OSError: The system refused the socket, so that nobody can know: no file descriptor was left, or it may not be had.
+        OSError: The system refused the socket, so that nobody can know.
 
     >>> is_local_address("127.0.0.1"), is_local_address("203.0.113.1")
     (True, False)

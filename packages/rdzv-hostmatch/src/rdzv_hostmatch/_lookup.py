@@ -1,8 +1,8 @@
 """Look-ups of names that can be abandoned.
 
 libc offers no bound on a look-up: a dead name server costs 5 seconds, there are two of them, and each is tried twice. So each
-one runs on a daemon thread of its own, and whoever waits for it stops waiting when it wants to. An abandoned thread ends when
-libc lets it go; it holds up neither the caller nor the exit of the process.
+one runs on a daemon thread of its own, which ends when libc lets it go, and holds up neither the caller nor the exit of the
+process.
 """
 
 from __future__ import annotations
@@ -39,38 +39,41 @@ class Lookups:
 class Lookup:
     """A look-up that has been started. Its results are there once it is ``done``."""
 
-    __slots__ = ("_ended", "_resolve", "addresses", "canonical_names", "done", "error", "name")
-
     def __init__(self, name: str, ended: Callable[[], object]) -> None:
-        self.name = name
+        self._name = name
         self.addresses: tuple[str, ...] = ()
         self.canonical_names: tuple[str, ...] = ()
         self.error: str | None = None
         self.done = False
         self._ended = ended
-        # Taken from the module, and here: whoever patches the resolver patches it there, and may be gone when the thread runs.
+        # Taken from the module, where others patch it, and now: they may be gone when the thread runs.
         self._resolve = socket.getaddrinfo
         try:
             threading.Thread(target=self._run, name="rdzv-lookup", daemon=True).start()
-        except RuntimeError:
-            # No thread can be had: the interpreter is exiting, or the system's limit is reached. An answer that may be late is
-            # better than none.
-            self._run()
+        except RuntimeError as error:
+            if threading.main_thread().is_alive():
+                self._end(str(error))
+            else:
+                # While it exits, Python starts no thread, and an answer that may be late is better than none.
+                self._run()
 
     def _run(self) -> None:
         error: str | None = "the look-up was broken off"
         try:
             # With PyTorch's arguments.
-            found = self._resolve(self.name, None, proto=socket.IPPROTO_TCP, flags=socket.AI_CANONNAME)
+            found = self._resolve(self._name, None, proto=socket.IPPROTO_TCP, flags=socket.AI_CANONNAME)
             self.addresses = tuple(dict.fromkeys(_address(*info[4]) for info in found))
             self.canonical_names = tuple(dict.fromkeys(info[3] for info in found if info[3]))
             error = None if found else "the resolver gave an empty answer"
         except Exception as failure:  # noqa: BLE001  # whatever libc, a codec or a patched resolver raises, it is no answer
             error = f"{type(failure).__name__}: {failure}"
         finally:
-            self.error = error
-            self.done = True
-            self._ended()
+            self._end(error)
+
+    def _end(self, error: str | None) -> None:
+        self.error = error
+        self.done = True
+        self._ended()
 
 
 def _address(address: object, _port: object, _flow: object = 0, scope: object = 0) -> str:

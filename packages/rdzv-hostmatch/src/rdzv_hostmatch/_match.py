@@ -80,6 +80,7 @@ def match_host(
 
     Raises:
         ValueError: ``timeout`` or ``wait`` is negative or not a number, or ``probe_port`` is out of range.
+        OSError: At the first call, where no file descriptor is left to load modules of the standard library with.
         TypeError: ``host`` is not a str, ``names`` is one or has something else in it, or ``probe_port`` is not an int.
 
     >>> match = match_host("203.0.113.1")
@@ -158,7 +159,7 @@ class _Question:
         return MatchRule.OWN_NAME if name in self.own_names else None
 
     def _by_rounds(self, rule: MatchRule | None) -> MatchRule:
-        matched = self._by_kernel()
+        matched = self._by_kernel(monotonic() + self.timeout)
         rule = rule or matched
         started = monotonic()
         pause = _FIRST_PAUSE
@@ -194,7 +195,7 @@ class _Question:
             matched = None
             if given and given.done:
                 self.addresses, self.error, given = given.addresses, given.error, None
-                matched = self._by_kernel()
+                matched = self._by_kernel(deadline)
             if own and own.done:
                 matched = matched or self._by_own_name(own)
             if matched or (rule and not given):
@@ -212,12 +213,13 @@ class _Question:
                 return rule
             self.lookups.wait(until if rule or own or is_own_due else min(half, until))
 
-    def _by_kernel(self) -> MatchRule | None:
+    def _by_kernel(self, deadline: float) -> MatchRule | None:
         started = monotonic()
         matched: list[str] = []
         for address in self.addresses:
-            # However many addresses have to be waited for, they share the time of one.
-            patience = max(started + PATIENCE - monotonic(), 0.001)
+            # However many addresses have to be waited for, they share the time of one; then each has a moment.
+            now = monotonic()
+            patience = max(started + PATIENCE - now, 0.001 if now < deadline else 0)
             if self._is_own(address, patience):
                 matched.append(address)
                 if not self.thorough:

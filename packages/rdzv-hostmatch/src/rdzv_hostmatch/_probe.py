@@ -26,6 +26,8 @@ _NONCE_BYTES = 16
 _MOST_SECONDS = 3.0
 # Strangers that connect and say nothing are kept until there are this many, then the oldest goes.
 _MOST_VISITORS = 64
+# What the system says when it has nothing left to make a socket of.
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def probe(addresses: Sequence[str], port: int, deadline: float) -> str | None:
@@ -35,7 +37,7 @@ def probe(addresses: Sequence[str], port: int, deadline: float) -> str | None:
         The own address at which it arrived; None where none arrived before the deadline, of the monotonic clock.
 
     Raises:
-        OSError: The port cannot be listened on, so nothing can be proved.
+        OSError: The port cannot be listened on, or too few sockets can be had, so nothing can be proved.
     """
     listener = _listen(port)
     with listener, selectors.DefaultSelector() as selector:
@@ -66,6 +68,7 @@ class _Probe:
         self._listener = listener
         self._outgoing: set[socket.socket] = set()
         self._heard: dict[socket.socket, bytes] = {}
+        self._refused: OSError | None = None
         selector.register(listener, selectors.EVENT_READ)
 
     def connect(self, address: str, port: int) -> None:
@@ -73,8 +76,12 @@ class _Probe:
             family, kind, protocol, _, target = socket.getaddrinfo(
                 address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
             )[0]
-            outgoing = socket.socket(family, kind, protocol)
         except OSError:
+            return
+        try:
+            outgoing = socket.socket(family, kind, protocol)
+        except OSError as error:
+            self._refused = error if error.errno in _EXHAUSTED else self._refused
             return
         outgoing.setblocking(False)
         if outgoing.connect_ex(target) in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
@@ -98,16 +105,22 @@ class _Probe:
                         return arrived_at
                 elif ready in self._outgoing:
                     self._speak(ready, key.events)
+        if self._refused:
+            raise self._refused
         return None
 
     def _accept(self) -> None:
         try:
             visitor, _ = self._listener.accept()
-        except OSError:
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                if not self._heard:
+                    raise
+                self._drop_oldest()
             return
         visitor.setblocking(False)
         if len(self._heard) >= _MOST_VISITORS:
-            self._drop(next(iter(self._heard)))
+            self._drop_oldest()
         self._heard[visitor] = b""
         self._selector.register(visitor, selectors.EVENT_READ)
 
@@ -144,6 +157,9 @@ class _Probe:
             pass
         self._outgoing.discard(outgoing)
         self._close(outgoing)
+
+    def _drop_oldest(self) -> None:
+        self._drop(next(iter(self._heard)))
 
     def _drop(self, visitor: socket.socket) -> None:
         del self._heard[visitor]
