@@ -8,14 +8,18 @@ from typing import Literal, NamedTuple
 
 import rpc
 
-Behaviour = Literal["drop", "withhold", "slow", "servfail", "refused", "nxdomain", "empty"]
+Behaviour = Literal[
+    "drop", "withhold", "slow", "servfail", "refused", "nxdomain", "empty", "garbage", "torn", "wrong-id", "forged", "hang-up"
+]
 
 
 class Fault(NamedTuple):
     """How questions for matching names at a matching server address are treated; `*` matches any text."""
 
     behaviour: Behaviour
-    """`drop`: never answered; `withhold`: answered when released; `slow`: after `seconds`; `empty`: no such record."""
+    """`drop`: never answered; `withhold`: answered when released; `slow`: after `seconds`; `empty`: no such record;
+    `garbage`: noise under the right id; `torn`: the answer lacks its end; `wrong-id`: it is one to another question;
+    `forged`: noise and such an answer, then the true one; `hang-up`: over TCP, half of it and then the end."""
     name: str = "*"
     server: str = "*"
     seconds: float = 1.0

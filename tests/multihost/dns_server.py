@@ -10,17 +10,27 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import os
 import socket
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import rpc
 from dns_control import Fault
 from dnslib import AAAA, CNAME, QTYPE, RCODE, RR, A, DNSRecord  # type: ignore[import-untyped]  # it has no types
+
+
+class Client(NamedTuple):
+    """Who has asked: how a reply gets there, and how large it may be."""
+
+    send: Callable[[bytes], None]
+    hang_up: Callable[[bytes], None]
+    """Over TCP: announce the whole reply, send half of it, and close. Over UDP nothing but `send`."""
+    limit: int
 
 
 class Server:
@@ -70,24 +80,29 @@ class Server:
 
     # --- Questions
 
-    def receive(self, server: str, packet: bytes, send: Callable[[bytes], None], limit: int) -> None:
-        """Treat one question that came to the address `server`; `limit` is the size that its reply may have."""
+    def receive(self, server: str, packet: bytes, client: Client) -> None:
+        """Treat one question that came to the address `server`."""
         question = DNSRecord.parse(packet)
         name = str(question.q.qname).rstrip(".").lower()
         fault = next((each for each in self._faults if self._applies(each, name, server)), None)
 
-        def answer(code: int | None = None) -> None:
+        def answer(
+            code: int | None = None,
+            *,
+            spoil: Callable[[bytes], bytes] = bytes,
+            send: Callable[[bytes], None] = client.send,
+        ) -> None:
             reply = question.reply()
             if code is None:
                 code = self._fill(reply, name, QTYPE[question.q.qtype])
             reply.header.rcode = code
-            data = reply.pack()
-            if len(data) > limit:
+            data = bytes(reply.pack())
+            if len(data) > client.limit:
                 reply = question.reply()
                 reply.header.tc = 1
-                data = reply.pack()
+                data = bytes(reply.pack())
             with contextlib.suppress(OSError):  # Who asked may have gone.
-                send(data)
+                send(spoil(data))
 
         with self._changed:
             self._asked[name] += 1
@@ -108,6 +123,18 @@ class Server:
                 answer(RCODE.NXDOMAIN)
             case "empty":
                 answer(RCODE.NOERROR)
+            case "garbage":
+                answer(spoil=garbage)
+            case "torn":
+                answer(spoil=torn)
+            case "wrong-id":
+                answer(spoil=with_wrong_id)
+            case "forged":
+                answer(spoil=garbage)
+                answer(RCODE.NXDOMAIN, spoil=with_wrong_id)
+                answer()
+            case "hang-up":
+                answer(send=client.hang_up)
 
     @staticmethod
     def _applies(fault: Fault, name: str, server: str) -> bool:
@@ -145,17 +172,33 @@ class Server:
         return self._zone.get(name)
 
 
+def garbage(reply: bytes) -> bytes:
+    """As many bytes of noise, under the right id: with another one nobody would read them."""
+    return reply[:2] + os.urandom(len(reply) - 2)
+
+
+def torn(reply: bytes) -> bytes:
+    """The header promises two more answers than there are, and the body ends within the last."""
+    answers = int.from_bytes(reply[6:8], "big") + 2
+    return reply[:6] + answers.to_bytes(2, "big") + reply[8:-3]
+
+
+def with_wrong_id(reply: bytes) -> bytes:
+    return bytes([reply[0] ^ 0xFF]) + reply[1:]
+
+
 def serve_udp(server: Server, address: str) -> None:
     listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     listening.bind((address, 53))
 
     def loop() -> None:
         while True:
-            packet, client = listening.recvfrom(4096)
-            server.receive(address, packet, partial(reply, client), 512)
+            packet, sender = listening.recvfrom(4096)
+            send = partial(reply, sender)
+            server.receive(address, packet, Client(send, send, 512))
 
-    def reply(client: tuple[str, int], data: bytes) -> None:
-        listening.sendto(data, client)
+    def reply(sender: tuple[str, int], data: bytes) -> None:
+        listening.sendto(data, sender)
 
     threading.Thread(target=loop, daemon=True).start()
 
@@ -164,12 +207,17 @@ def serve_tcp(server: Server, address: str) -> None:
     listening = socket.create_server((address, 53))
 
     def converse(connection: socket.socket) -> None:
+        client = Client(partial(reply, connection), partial(hang_up, connection), 65535)
         with connection, connection.makefile("rb") as stream:
             while length := stream.read(2):
-                server.receive(address, stream.read(int.from_bytes(length, "big")), partial(reply, connection), 65535)
+                server.receive(address, stream.read(int.from_bytes(length, "big")), client)
 
     def reply(connection: socket.socket, data: bytes) -> None:
         connection.sendall(len(data).to_bytes(2, "big") + data)
+
+    def hang_up(connection: socket.socket, data: bytes) -> None:
+        connection.sendall(len(data).to_bytes(2, "big") + data[: len(data) // 2])
+        connection.shutdown(socket.SHUT_RDWR)
 
     def loop() -> None:
         while True:
