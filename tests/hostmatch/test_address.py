@@ -82,6 +82,13 @@ def test_an_address_is_given_to_sockets_with_its_zone(address: str, expected: tu
     assert _address._socket_address(ip_address(address), 7) == expected
 
 
+@pytest.mark.parametrize("zone", ["00000000003", str(2**32), "no-such-zone", "\x00"])
+def test_a_zone_that_is_not_here_has_no_socket_address(zone: str) -> None:
+    """A number of more than ten digits is no number of an interface."""
+    with pytest.raises(OSError):
+        _address._socket_address(ip_address(f"fe80::1%{zone}"), 7)
+
+
 class Leaving(socket.socket):
     """A socket of a system that lets anyone bind to any address: what it sends goes to the machine that has the address."""
 
@@ -123,17 +130,17 @@ class Replaced(socket.socket):
 
 
 class Patient(Dropped):
-    """It notes how long anybody would wait, and which port is asked for."""
+    """It notes how long anybody would wait, and what is asked for."""
 
-    waits: ClassVar[set[float | None]] = set()
-    ports: ClassVar[set[int]] = set()
+    waits: ClassVar[list[float | None]] = []
+    bound: ClassVar[list[tuple[int, int]]] = []
 
     def settimeout(self, value: float | None, /) -> None:
-        self.waits.add(value)
+        self.waits.append(value)
         super().settimeout(value)
 
     def bind(self, address: Any, /) -> None:
-        self.ports.add(address[1])
+        self.bound.append((self.type, address[1]))
         super().bind(address)
 
 
@@ -142,8 +149,23 @@ def test_nothing_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(socket, "socket", Patient)
     monkeypatch.setattr(_address, "PATIENCE", 0.07)
     assert is_local_address("127.0.0.1")
-    assert Patient.waits - {0.07} <= {None}  # None is what a connection that has arrived starts with
-    assert Patient.ports == {0}
+    assert Patient.waits == [0.07] * 3
+    assert Patient.bound == [(socket.SOCK_DGRAM, 0), (socket.SOCK_STREAM, 0)]
+
+
+class NoConnections(socket.socket):
+    """A process that may have datagram sockets only."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        if socket.SOCK_STREAM in arguments[1:]:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        super().__init__(*arguments, **options)
+
+
+def test_a_datagram_that_comes_back_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection is tried."""
+    monkeypatch.setattr(socket, "socket", NoConnections)
+    assert is_local_address("127.0.0.1")
 
 
 class NoDatagrams(socket.socket):

@@ -98,6 +98,38 @@ def test_a_yes_is_not_held_back_by_a_look_up_that_hangs(
     assert (match.rule, match.elapsed) == (MatchRule.CANONICAL_NAME, 1800)
 
 
+def test_an_own_name_s_addresses_are_waited_for(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is known, and its reader wants the reasons too."""
+    asked, wait = threading.Event(), _lookup.Lookups.wait
+
+    def answer(*_: object, **__: object) -> object:
+        asked.wait()
+        return [(None, None, 0, "", ("10.0.0.5", 0))]
+
+    def wait_and_answer(lookups: Any, until: float) -> None:
+        asked.set()
+        wait(lookups, until)
+
+    monkeypatch.setattr("socket.getaddrinfo", answer)
+    monkeypatch.setattr(_lookup.Lookups, "wait", wait_and_answer)
+    assert match_host("node0", timeout=60).addresses == ("10.0.0.5",)
+
+
+def test_many_addresses_share_the_time_of_one(machine: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then each has a moment, and once the time is over none."""
+    patience: list[float] = []
+
+    def take_long(_ip: object, seconds: float) -> bool:
+        patience.append(round(seconds, 6))
+        clock.now += 0.05
+        return False
+
+    monkeypatch.setattr(_match, "is_own", take_long)
+    machine.answers["other"] = [f"203.0.113.{number}" for number in range(5)]
+    match_host("other", timeout=0.19)
+    assert patience == [0.08, 0.03, 0.001, 0.001, 0]
+
+
 def test_a_first_label_counts_when_the_server_is_dead(machine: Any, withheld: object) -> None:
     """No answer is as good as none."""
     machine.answers["node0.cluster"] = withheld

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rdzv_hostmatch import HostMatch, MatchRule, _match, match_host, matches_machine_hostname
+from rdzv_hostmatch import HostMatch, MatchRule, _match, _result, match_host, matches_machine_hostname
 
 # What the resolver of the made-up machine, node0 with 10.0.0.5, knows in the table below.
 ANSWERS: dict[str, object] = {
@@ -350,21 +350,37 @@ def test_a_refused_socket_leaves_an_address_undecided(machine: Any, monkeypatch:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"names": "node0"}, TypeError),
-        ({"names": ["a", 1]}, TypeError),
         ({"timeout": -1}, ValueError),
         ({"timeout": float("nan")}, ValueError),
         ({"wait": -0.1}, ValueError),
         ({"probe_port": 0}, ValueError),
         ({"probe_port": 65536}, ValueError),
-        ({"probe_port": 29400.5}, TypeError),
-        ({"probe_port": "29400"}, TypeError),
     ],
 )
 def test_options_out_of_range_are_refused_by_name(options: dict[str, Any], error: type[Exception]) -> None:
     """The error names the option."""
     with pytest.raises(error, match=f"^{next(iter(options))} must be"):
         match_host("node0", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"names": "node0"}, "names must be a collection of str, not a str"),
+        ({"names": ["a", 1]}, "names must be a collection of str, not of int"),
+        ({"probe_port": 29400.5}, "probe_port must be an int, not float"),
+        ({"probe_port": "29400"}, "probe_port must be an int, not str"),
+    ],
+)
+def test_options_have_their_types(options: dict[str, Any], complaint: str) -> None:
+    """The error names what was expected, and what came."""
+    with pytest.raises(TypeError, match=f"^{complaint}$"):
+        match_host("node0", **options)
+
+
+def test_own_names_are_these_and_no_others(machine: Any) -> None:
+    """What is set, without what is empty."""
+    assert _match._Question("x", 1.0, 0.0, ("Head.", ""), None, thorough=True).own_names == {"node0", "head"}
 
 
 def test_options_in_range_are_taken(machine: Any) -> None:
@@ -379,6 +395,11 @@ def test_a_host_is_a_str(host: Any) -> None:
     for ask in (match_host, matches_machine_hostname):
         with pytest.raises(TypeError, match=f"^host must be a str, not {type(host).__name__}$"):
             ask(host)
+
+
+def test_what_could_move_a_cursor_is_escaped() -> None:
+    """And nothing else, not even a backslash."""
+    assert _result.escaped("bü\\\"' \x1b\n\u202e\udcff") == "bü\\\"' \\x1b\\n\\u202e\\udcff"
 
 
 def test_a_decision_is_one_printable_line(machine: Any) -> None:

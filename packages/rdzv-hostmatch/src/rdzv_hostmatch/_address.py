@@ -183,9 +183,9 @@ def _scope(zone: str) -> int:
     if zone.isdigit() and zone.isascii():
         # Sockets take 32 bits of it and pass over the rest. Ten digits are enough to write them.
         if len(zone) > 10 or int(zone) >= 2**32:
-            raise OSError("no such zone")
+            raise OSError
         return int(zone)
     try:
         return socket.if_nametoindex(zone)
     except ValueError as error:  # it cannot be written as the name of an interface
-        raise OSError("no such zone") from error
+        raise OSError from error
