@@ -15,7 +15,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from rdzv import _advice, _command
+from rdzv import ConfigError, _advice, _command
 from rdzv_hostmatch import HostMatch, MatchRule
 
 HOST, NOT_HOST, BAD_INPUT, UNDECIDED, FAULT, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 70, 130, 143
@@ -332,6 +332,8 @@ def test_json_carries_every_field(rdzv: Any, endpoint: str) -> None:
         (["node0:1", "--conf", "timeout=1,timeout=2,read_timeout=1,read_timeout=2"], ["duplicate-option"] * 2),
         (["node0:1", "--conf", "joint_timeout=3,join_timeout=4"], ["unknown-option"]),
         (["node0:1", "--conf", "match_timeout=1.5,match_wait=0,store_type=FILE,keep_alive_interval=5"], []),
+        (["node0:1", "--conf", "read_timeout=1,join_timeout=1,store_type=tcp"], []),
+        (["node0:1", "--conf", "x=a=b"], ["unknown-option"]),
         (["0.0.0.0:1"], ["wildcard"]),
         (["0.0.0.0:1", "--nnodes", "1"], ["wildcard"]),
     ],
@@ -342,6 +344,36 @@ def test_what_will_go_wrong_is_warned_of(rdzv: Any, arguments: list[str], codes:
     report = json.loads(ran.out)
     assert [warning["code"] for warning in report["warnings"]] == codes
     assert ran.status == {True: HOST, False: NOT_HOST, None: UNDECIDED}[report["answer"]]
+
+
+def test_the_words_of_doubts_about_options() -> None:
+    """Which option, and what may have been meant."""
+    option = "The rendezvous configuration option"
+    assert _advice.config_warnings("join_timeot=1,x=a=b,x=c") == [
+        ("unknown-option", f"{option} 'join_timeot' is not known. Did you mean 'join_timeout'?"),
+        ("duplicate-option", f"{option} 'x' is given more than once. The last one wins."),
+        ("unknown-option", f"{option} 'x' is not known."),
+    ]
+
+
+def test_an_option_that_cannot_be_used_has_a_place_in_the_text() -> None:
+    """The last one of its key, which is the one that counts."""
+    with pytest.raises(ConfigError) as caught:
+        _advice.config_warnings("is_host=1, store_type=tcp , is_host=x")
+    error = caught.value
+    assert (error.config, error.key, error.span) == ("is_host=1, store_type=tcp , is_host=x", "is_host", (28, 37))
+
+
+def test_what_a_stream_cannot_print_is_escaped_and_all_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any locale, and before a signal may come."""
+    streams = {name: io.BytesIO() for name in ("stdout", "stderr")}
+    with monkeypatch.context() as patch:
+        for name, stream in streams.items():
+            patch.setattr(sys, name, io.TextIOWrapper(stream, encoding="ascii"))
+        assert _command.main(["check", "bücher:1", "--timeout", "0"]) == UNDECIDED
+        assert b"host b\\xfccher, port 1\n" in streams["stdout"].getvalue()
+        assert _command.main(["check", "bücher:x"]) == BAD_INPUT
+        assert b"  b\\xfccher:x\n" in streams["stderr"].getvalue()
 
 
 def test_a_no_says_that_it_was_not_probed(rdzv: Any) -> None:

@@ -63,17 +63,15 @@ def endpoint_warnings(endpoint: str, host: str, port: int) -> list[tuple[str, st
     """Readings of an endpoint that its writer may not have meant, as pairs of a code and a sentence."""
     text = endpoint.strip()
     found = []
-    if ":" in host and not text.startswith("[") and text != host:
-        whole = _whole_address(text)
-        if whole:
-            meant = format_rendezvous_endpoint(host, port)
-            found.append(("two-readings", f"this is an address in itself too; write {meant}, or [{text}] if that was meant"))
+    if ":" in host and text != host and _is_address(text):
+        meant = format_rendezvous_endpoint(host, port)
+        found.append(("two-readings", f"this is an address in itself too; write {meant}, or [{text}] if that was meant"))
     if host.isdigit() and text == host:
         found.append(("bare-port", f"{host} is taken for a host; a port stands behind a host and a colon, host:{host}"))
     return found
 
 
-def _whole_address(text: str) -> bool:
+def _is_address(text: str) -> bool:
     try:
         return parse_rendezvous_endpoint(f"[{text}]", 0) == (text, 0)
     except EndpointError:

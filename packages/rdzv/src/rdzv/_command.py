@@ -121,7 +121,7 @@ def _check(options: argparse.Namespace) -> int:
         _complain(str(error), error.hint, error.endpoint, error.span)
         return _BAD_INPUT
     except ConfigError as error:
-        _complain(str(error), error.hint, options.conf, error.span or (0, len(options.conf)))
+        _complain(str(error), error.hint, options.conf, error.span)
         return _BAD_INPUT
     if options.probe and port == 0:
         _complain("A probe needs a port to connect to, and the endpoint says 0.", "Write the port that the job will use.")
