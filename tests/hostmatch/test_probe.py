@@ -155,6 +155,7 @@ def test_the_listener_closes_strangers_without_a_byte(port: int) -> None:
         loop = _probe._Probe(selector, listener)
         with socket.create_connection(("127.0.0.1", port), timeout=60) as rude:
             rude.sendall(bytes(range(16)))
+            selector.select(10)
             loop._accept()
             (visitor,) = loop._heard
             selector.select(10)
@@ -218,6 +219,7 @@ def test_strangers_are_bounded_in_number(port: int, monkeypatch: pytest.MonkeyPa
     def connect_after_a_crowd(self: Any, address: str, port: int) -> None:
         for _ in range(3):
             crowd.enter_context(socket.create_connection((address, port), timeout=60))
+            self._selector.select(10)
             self._accept()
         kept.append(len(self._heard))
         connect(self, address, port)
@@ -279,6 +281,7 @@ def test_the_own_text_may_come_in_pieces(port: int) -> None:
         loop = _probe._Probe(selector, listener)
         nonce = loop._nonce
         with socket.create_connection(("127.0.0.1", port)) as outside:
+            selector.select(10)
             loop._accept()
             (visitor,) = loop._heard
             assert loop._listen_to(visitor) is None
@@ -288,7 +291,9 @@ def test_the_own_text_may_come_in_pieces(port: int) -> None:
             outside.sendall(nonce[7:] + b"more")
             selector.select(10)
             assert loop._listen_to(visitor) == "127.0.0.1"
+            loop._drop(visitor)
         with socket.create_connection(("127.0.0.1", port)) as outside:
+            selector.select(10)
             loop._accept()
             visitor = list(loop._heard)[-1]
             outside.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # the end is a reset
@@ -297,6 +302,7 @@ def test_the_own_text_may_come_in_pieces(port: int) -> None:
         assert visitor not in loop._heard
         for end in (b"", nonce[:3] + b"\x00" * 13):
             with socket.create_connection(("127.0.0.1", port)) as outside:
+                selector.select(10)
                 loop._accept()
                 visitor = list(loop._heard)[-1]
                 outside.sendall(end)

@@ -24,8 +24,10 @@ if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
 
 # How long, in seconds, to wait for a thread that has nothing left to do but to end, for which it needs microseconds.
 # There is a bound because signal handlers and finalizers may have us wait on a thread that they interrupted while it
-# held one of the locks of `threading`, which the other thread needs to end.
+# held one of the locks of `threading`, which the other thread needs to end. In many attempts, since one alone may be
+# over before the other thread has had its turn, where some C call holds the GIL or the process was stopped.
 _PATIENCE = 5.0
+_ATTEMPTS = 50
 
 
 def wait(wake: threading.Lock, seconds: float) -> bool:
@@ -43,7 +45,7 @@ def _report(error: Exception) -> None:
     thread = threading.current_thread()
     try:
         threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
-    except Exception as hook_error:  # noqa: BLE001 - whatever the user's hook may raise
+    except BaseException as hook_error:  # noqa: BLE001 - whatever the user's hook may raise
         # A broken hook must not end the timer either. This one is where `threading` itself ends up, and never raises.
         sys.__excepthook__(type(hook_error), hook_error, hook_error.__traceback__)
 
@@ -150,11 +152,19 @@ class Run:
         caller = threading.get_ident()
         if caller in self.waiting or (self.thread.is_alive() and caller == self.thread.ident):
             return False
-        self.waiting.add(caller)
         try:
-            while timeout is None and self.calling.locked():
+            self.waiting.add(caller)
+            # In a child that was forked from here, by a signal handler, the lock stays locked and the thread is gone.
+            while timeout is None and self.calling.locked() and self.thread.is_alive():
                 self.thread.join(_PATIENCE)
-            self.thread.join(timeout if self.calling.locked() else _PATIENCE)
+            if self.calling.locked():
+                self.thread.join(timeout)
+            for _ in range(_ATTEMPTS):
+                if self.calling.locked():
+                    break
+                self.thread.join(_PATIENCE / _ATTEMPTS)
+                if not self.thread.is_alive():
+                    break
         except RuntimeError:
             # Python refuses to join a thread that is just being started.
             return False

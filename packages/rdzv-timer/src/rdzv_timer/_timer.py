@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-import threading
+from _thread import TIMEOUT_MAX
 from os import getpid
 
-from ._run import Job, Run
 from ._schedule import MissedTick
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
     from collections.abc import Callable
     from datetime import timedelta
+
+    from ._run import Job, Run
 
 _STARTED = "The timer has already started."
 
@@ -59,20 +60,22 @@ class PeriodicTimer:
     _is_finalizing = staticmethod(sys.is_finalizing)
 
     def __init__(self, interval: timedelta, function: Callable[..., object], *args: object, **kwargs: object) -> None:
-        # Whoever has an interval to pass has imported this, and others need not pay for it.
+        # Whoever has an interval to pass has imported datetime, and others need to pay for neither of them. No finalizer
+        # comes here, where nothing can be imported any more.
         from datetime import timedelta
+
+        from ._run import Job, Run
 
         if not isinstance(interval, timedelta):
             raise TypeError(f"The interval must be a datetime.timedelta, not {type(interval).__name__}.")
         period = interval // timedelta(microseconds=1) * 1000
-        if period <= 0 or interval.total_seconds() > threading.TIMEOUT_MAX:
-            raise ValueError(
-                f"The interval must be more than zero and at most {threading.TIMEOUT_MAX} seconds, not {interval}."
-            )
+        if period <= 0 or interval.total_seconds() > TIMEOUT_MAX:
+            raise ValueError(f"The interval must be more than zero and at most {TIMEOUT_MAX} seconds, not {interval}.")
         if not callable(function):
             raise TypeError(f"The function must be callable, not {type(function).__name__}.")
         # Not functools.partial: from Python 3.13 on nothing else here loads functools, and that costs more than this package.
         self._job = Job(period, lambda: function(*args, **kwargs))
+        self._run_class = Run
         # By process id: a forked child finds no run of its own, and so never touches its parent's locks and thread.
         self._runs: dict[int, Run] = {}
 
@@ -189,7 +192,7 @@ class PeriodicTimer:
 
         With `MissedTick.DELAY`, the default, the next call starts one interval after the end of the last. With
         `MissedTick.SKIP` calls start on a grid of monotonic time, and the points that pass during a call, or while the
-        machine is suspended or overloaded, are counted in `missed`; no burst of calls makes up for them.
+        machine is overloaded, are counted in `missed`; no burst of calls makes up for them.
 
         Args:
             policy: `MissedTick.DELAY` or `MissedTick.SKIP`.
@@ -257,7 +260,7 @@ class PeriodicTimer:
         if not 0 <= fraction <= 1:
             raise ValueError(f"The jitter must be between 0 and 1, as a fraction of the interval, not {fraction}.")
         # No wait may be longer than what the system can wait.
-        job.jitter = min(int(fraction * job.period), int(threading.TIMEOUT_MAX * 1e9) - job.period)
+        job.jitter = min(int(fraction * job.period), int(TIMEOUT_MAX * 1e9) - job.period)
 
     def start(self) -> None:
         """Start the timer. A timer starts once; cancelled, it stays so.
@@ -279,15 +282,19 @@ class PeriodicTimer:
         if self._is_finalizing():
             # Some Pythons would wait for ever for a thread that never gets to run.
             raise RuntimeError("The timer cannot be started: the interpreter is shutting down.")
-        run = Run(self._job)
+        run = self._run_class(self._job)
         # One step, in which one of several threads wins.
         if self._runs.setdefault(run.pid, run) is not run:
             raise RuntimeError(_STARTED)
         try:
             run.thread.start()
-        except RuntimeError as error:
+        except BaseException as error:
+            # Also where Ctrl-C comes meanwhile, a run without a thread must not stay.
+            run.stop()
             del self._runs[run.pid]
-            raise RuntimeError(f"The timer cannot be started: {error}.") from error
+            if isinstance(error, RuntimeError):
+                raise RuntimeError(f"The timer cannot be started: {error}.") from error
+            raise
 
     def cancel(self, timeout: float | None = None) -> bool:
         """Stop the timer, and wait for a call that is under way; no other begins.
@@ -303,7 +310,8 @@ class PeriodicTimer:
             True when no thread of the timer runs any more; so too while the interpreter shuts down, where all daemon
             threads are frozen. False when that is still to come: the time was over before the call was, or this is the
             timer's own function or handler, which is never waited for, or a signal handler that has interrupted
-            `start` or `cancel` of the same timer, or another thread is just in `start`.
+            `start` or `cancel` of the same timer, another thread is just in `start`, or a thread that has nothing left to
+            do does not get to end within seconds.
 
         Example:
             >>> from datetime import timedelta
@@ -321,7 +329,7 @@ class PeriodicTimer:
         if self._is_finalizing():
             return True
         if timeout is not None:
-            timeout = min(max(timeout, 0), threading.TIMEOUT_MAX)
+            timeout = min(max(timeout, 0), TIMEOUT_MAX)
         run = self._runs.get(getpid())
         if run is None:
             return True
@@ -330,7 +338,7 @@ class PeriodicTimer:
 
     @property
     def _counters(self) -> Run | type[Run]:
-        return self._runs.get(getpid(), Run)
+        return self._runs.get(getpid(), self._run_class)
 
     def _unstarted_job(self) -> Job:
         if getpid() in self._runs:
