@@ -278,16 +278,16 @@ def test_look_ups_leave_a_probe_its_share(
     assert set(machine.looked_up) <= {"other", "node0"}  # whose threads may not have had their turn yet
 
 
-def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def refuse_threads(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     def refuse(self: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+        raise RuntimeError(text)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
 
 
 def test_without_a_thread_there_is_no_look_up(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing could bound it; what needs none is known all the same."""
-    refuse_threads(monkeypatch)
+    refuse_threads(monkeypatch, "can't start new thread")
     machine.answers["alias"] = ["10.0.0.5"]
     match = match_host("alias")
     assert (match.answer, match.error) == (None, "can't start new thread")
@@ -297,8 +297,7 @@ def test_without_a_thread_there_is_no_look_up(machine: Any, monkeypatch: pytest.
 
 def test_while_python_exits_the_look_up_happens_in_place(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """From 3.12 on it starts no thread then, and exit handlers want their answer too."""
-    refuse_threads(monkeypatch)
-    monkeypatch.setattr(threading.main_thread(), "is_alive", lambda: False)
+    refuse_threads(monkeypatch, "can't create new thread at interpreter shutdown")
     machine.answers["alias"] = ["10.0.0.5"]
     assert matches_machine_hostname("alias")
 

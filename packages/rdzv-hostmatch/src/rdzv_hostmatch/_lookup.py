@@ -51,11 +51,11 @@ class Lookup:
         try:
             threading.Thread(target=self._run, name="rdzv-lookup", daemon=True).start()
         except RuntimeError as error:
-            if threading.main_thread().is_alive():
-                self._end(str(error))
-            else:
+            if "shutdown" in str(error):
                 # While it exits, Python starts no thread, and an answer that may be late is better than none.
                 self._run()
+            else:
+                self._end(str(error))
 
     def _run(self) -> None:
         error: str | None = "the look-up was broken off"

@@ -66,6 +66,10 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         super().error(_escaped(message))
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        with contextlib.suppress(OSError):
+            _print(message, file, end="")
+
 
 def _parser() -> argparse.ArgumentParser:
     from importlib.metadata import version
@@ -196,7 +200,7 @@ def _complain(message: str, hint: str, text: str = "", span: tuple[int, int] | N
         _print("\n".join(lines), sys.stderr)
 
 
-def _print(text: str, stream: TextIO | None) -> None:
+def _print(text: str, stream: TextIO | None, end: str = "\n") -> None:
     """Print to a stream, which is None where it is closed.
 
     Raises:
@@ -205,7 +209,7 @@ def _print(text: str, stream: TextIO | None) -> None:
     if stream is None:
         return
     try:
-        print(text, file=stream, flush=True)
+        print(text, file=stream, flush=True, end=end)
     except OSError:
         # At exit Python would try again with what is left, and fail with a status of its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
