@@ -25,6 +25,8 @@ try:
     import rdzv_hostmatch
 except ModuleNotFoundError:  # The lab itself, and the ground truth, do without.
     rdzv_hostmatch = None  # type: ignore[assignment]
+# Who asks it has it.
+# pyright: reportOptionalMemberAccess=false
 
 HOST = ""
 """The host's name in the lab, set by `main`: unlike the hostname, no two hosts share it."""

@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def surveys(request: pytest.FixtureRequest) -> Surveys:
     """The surveys of all topologies that the selected tests want, made in the background while the first tests run."""
     names = [
-        item.callspec.params.get("name")
+        str(item.callspec.params.get("name"))
         for item in request.session.items
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
     ]

@@ -140,6 +140,30 @@ def test_local_address(create: Callable[..., Any]) -> None:
     assert create("localhost:0", max_nodes=2)._this_node.addr == socket.getfqdn()
 
 
+def test_other_jobs_store_is_left_alone_at_once(monkeypatch: pytest.MonkeyPatch, create: Callable[..., Any], port: int) -> None:
+    """A job of one node opens a store of its own, which only it has to find, however long the look-ups may take."""
+    from rdzv_torchrun import _reason
+
+    create(run_id="first", max_nodes=2)
+    monkeypatch.setattr(_reason.Reason, "_run", lambda self: None)  # it never answers
+    assert create(f"localhost:{port}", run_id="second")._this_node.addr == "127.0.0.1"
+
+
+def test_dead_dns_has_its_place_in_the_error(monkeypatch: pytest.MonkeyPatch, parameters: Callable[..., Any]) -> None:
+    """What the endpoint means is known by when the time is up, though no name server answers."""
+    import socket
+    import threading
+
+    enough = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: enough.wait(60))
+    with pytest.raises(Exception, match="No rendezvous store") as raised:
+        get_handler()(parameters("node1:29400", read_timeout=1))
+    enough.set()
+    text = str(raised.value)
+    assert "within 1 s: no answer to the look-up of the name; 'node1' may or may not be this machine" in text
+    assert text.endswith("it could not be looked up; no answer to the look-up within 0.5 s")
+
+
 def test_file_store(create: Callable[..., Any], tmp_path: pathlib.Path) -> None:
     """store_type=file: the endpoint is a path that is no host and port; handlers meet there."""
     path = str(tmp_path / "a:b:c")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -40,13 +41,13 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
     elsewhere = Elsewhere()
     connect = _store._client
 
-    def reach(addresses: list[str], port: int, deadline: float) -> str:
+    def reach(addresses: list[str], port: int, seconds: float) -> str:
         if not elsewhere.there.is_set():
             raise ConnectionRefusedError("nobody")
         return addresses[0]
 
     monkeypatch.setattr(_store, "reach", reach)
-    monkeypatch.setattr(_store, "_client", lambda address, port, deadline: connect(address, elsewhere.store.port, deadline))
+    monkeypatch.setattr(_store, "_client", lambda address, port, seconds: connect(address, elsewhere.store.port, seconds))
     return elsewhere
 
 
@@ -99,6 +100,66 @@ def test_told_to_host_keeps_its_server(port: int, elsewhere: Elsewhere) -> None:
     assert entered.store.get("key") == b"value"
 
 
+def test_store_that_was_told_to_be_is_entered(port: int, elsewhere: Elsewhere) -> None:
+    """is_host=1 needs no proof: its clients, led elsewhere or not, wait for none."""
+    elsewhere.there.set()
+    told = enter(port, is_host=True)
+    assert _store._is_to_stay(told.server)
+
+
+def test_store_on_trial_is_nobody(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that its own node may yet close is not entered; it is tried again, and entered once it is proved."""
+    monkeypatch.setattr(_store, "_TRIAL_SECONDS", 0.1)
+    trial = _store._serve(port, "theirs", 10)
+    reasons: list[str] = []
+
+    def missed(reason: str) -> None:
+        reasons.append(reason)
+        trial.set(_store._PROVED_KEY, "")
+
+    entered = enter(port, missed=missed)
+    assert reasons == ["only a store on trial is there, which its own node has not reached there"]
+    assert (entered.hosts, entered.job) == (False, "theirs")
+
+
+def test_store_that_is_closed_on_trial_is_nobody(port: int) -> None:
+    """The same where its node gives up while this one looks."""
+    trial = _store._serve(port, "theirs", 10)
+    client = _store._client("127.0.0.1", port, 10)
+    del trial
+    assert not _store._is_to_stay(client)
+
+
+def test_server_on_trial_waits_for_a_moment_only(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first connection may take all the time there is; the second, with the port taken from others, may not."""
+    allowed: list[float] = []
+
+    def reach(addresses: list[str], at: int, seconds: float) -> str:
+        allowed.append(seconds)
+        if len(allowed) == 2:
+            assert listeners(port)
+            raise LookupError
+        raise TimeoutError
+
+    monkeypatch.setattr(_store, "reach", reach)
+    with pytest.raises(LookupError):
+        enter(port)
+    assert allowed[0] > allowed[1] == 1.0
+
+
+def test_port_is_left_alone_during_the_first_look_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's first connection may take long where name servers are dead: the port is taken after it."""
+    open_, opened = _store._open, []
+
+    def watched(at: int) -> Any:
+        opened.append((at, listeners(port)))
+        return open_(at)
+
+    monkeypatch.setattr(_store, "_open", watched)
+    assert enter(port).hosts
+    assert opened == [(0, False), (port, False)]
+
+
 def test_host_may_come_late(port: int, elsewhere: Elsewhere) -> None:
     """The node tries until the store is there; between the attempts it holds no port."""
     attempts: list[str] = []
@@ -126,9 +187,9 @@ def test_yes_that_cannot_bind(port: int, monkeypatch: pytest.MonkeyPatch) -> Non
     """Another agent on this machine was faster between the look and the server: it is entered as a client."""
     serve, faster = _store._serve, []
 
-    def serve_too_late(at: int, run_id: str) -> Any:
+    def serve_too_late(at: int, *arguments: Any) -> Any:
         faster.append(server(at))
-        return serve(at, run_id)
+        return serve(at, *arguments)
 
     monkeypatch.setattr(_store, "_serve", serve_too_late)
     monkeypatch.setattr(_store, "check_free", lambda port: (_ for _ in ()).throw(OSError(98, "in use")))
@@ -146,7 +207,10 @@ def test_port_that_is_taken_by_something_else(port: int) -> None:
 
 def test_something_answers_that_is_no_store(port: int) -> None:
     """The node does not hang on it, which PyTorch's client would, and says what is wrong."""
-    with socket.create_server(("127.0.0.1", port)), pytest.raises(NotEnteredError, match="^what answers there is no store$"):
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        pytest.raises(NotEnteredError, match="^connected, but no store has answered"),
+    ):
         enter(port, timeout=1)
 
 
@@ -160,10 +224,26 @@ def test_look_up_that_fails_is_tried_again(port: int, monkeypatch: pytest.Monkey
             raise socket.gaierror(-2, "Name or service not known")
         return look_up(*arguments, **options)
 
-    monkeypatch.setattr(_reach.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     missed: list[str] = []
     assert enter(port, missed=missed.append).hosts
     assert missed == ["Name or service not known"] * 2
+
+
+def test_look_up_that_hangs_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dead name servers take no longer than there is time."""
+    enough = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: enough.wait(60))
+    with pytest.raises(NotEnteredError, match="^no answer to the look-up of the name$"):
+        enter(port, timeout=0.1)
+    enough.set()
+
+
+def test_zone_of_an_address_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name may stand for a link-local address, which is of no use without the zone that comes with it."""
+    found = [("fe80::1", 0, 0, 7), ("2001:db8::1", 0, 0, 0), ("192.0.2.1", 0)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: [(0, 0, 0, "", address) for address in found])
+    assert _reach.resolve("node1.local", 10) == ["fe80::1%7", "2001:db8::1", "192.0.2.1"]
 
 
 def test_connection_that_meets_itself_is_nobody(port: int) -> None:
@@ -179,11 +259,32 @@ def test_connection_that_meets_itself_is_nobody(port: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "socket", Itself)
         with pytest.raises(ConnectionRefusedError):
-            _reach.reach(["127.0.0.1"], port, float("inf"))
+            _reach.reach(["127.0.0.1"], port, 10)
     assert met == [True]
 
 
 def test_first_address_that_answers_is_taken(port: int) -> None:
     """A name may stand for addresses of which some have gone."""
     with socket.create_server(("127.0.0.3", port)):
-        assert _reach.reach(["127.0.0.2", "127.0.0.3"], port, float("inf")) == "127.0.0.3"
+        assert _reach.reach(["127.0.0.2", "127.0.0.3"], port, 10) == "127.0.0.3"
+
+
+@pytest.fixture
+def silent(port: int) -> Iterator[str]:
+    """An address that answers no connection, as where packets are dropped: nobody takes those that wait already."""
+    with socket.socket() as listener, contextlib.ExitStack() as waiting:
+        listener.bind(("127.0.0.2", port))
+        listener.listen(0)
+        for _ in range(3):
+            connection = waiting.enter_context(socket.socket())
+            connection.setblocking(False)
+            connection.connect_ex(("127.0.0.2", port))
+        yield "127.0.0.2"
+
+
+def test_silent_address_leaves_the_others_their_share(port: int, silent: str) -> None:
+    """All addresses have a part of the time, however long the first one would take."""
+    with socket.create_server(("127.0.0.3", port)):
+        assert _reach.reach([silent, "127.0.0.3"], port, 0.5) == "127.0.0.3"
+    with pytest.raises(TimeoutError):
+        _reach.reach([silent] * 20, port, 0.5)

@@ -67,9 +67,10 @@ def test_jobs_of_several_nodes_that_share_a_store_are_warned(jobs: Jobs, port: i
     jobs.torchrun(f"127.0.0.1:{port}", "--rdzv-id=first")
     first = jobs.worker()
     agents = [jobs.torchrun(f"127.0.0.1:{port}", "--rdzv-id=second", "--nnodes=2") for _ in range(2)]
-    for worker in [*jobs.workers(2), first]:
+    for worker in jobs.workers(2):
         worker.exit()
     assert [agent.wait() for agent in agents] == [0, 0], agents[0].log + agents[1].log
+    first.exit()
     for agent in agents:
         assert "is that of another job, 'first', and ends with it" in agent.log
 
@@ -127,7 +128,7 @@ def test_file_store(jobs: Jobs, tmp_path: pathlib.Path) -> None:
     ("endpoint", "conf", "error"),
     [
         ("127.0.0.1:http", "", "The port number of the rendezvous endpoint '127.0.0.1:http' must be an integer"),
-        ("fe80::1%eth0", "", "PyTorch takes no zone id, as in the endpoint 'fe80::1%eth0'"),
+        ("fe80::1%eth0", "", "A zone id, as in the endpoint 'fe80::1%eth0', is one machine's own"),
         ("127.0.0.1", "is_host=perhaps", "option 'is_host' does not represent a valid boolean value."),
         ("127.0.0.1", "match_timeout=soon", "option 'match_timeout' must be a number of seconds, 0 or more."),
         (
@@ -144,6 +145,17 @@ def test_what_cannot_be_is_one_clear_error(jobs: Jobs, endpoint: str, conf: str,
     assert error in agent.log
     last = [line for line in agent.log.splitlines() if "Error: " in line][-1]
     assert error in last
+
+
+def test_name_that_never_appears(jobs: Jobs) -> None:
+    """The log says what is waited for and what is known of it, well before the error says it again."""
+    agent = jobs.torchrun("nosuch.invalid:29477", "--nnodes=2", "--rdzv-conf=read_timeout=4,match_wait=300")
+    assert agent.wait() != 0
+    assert agent.told[0].startswith("no store at nosuch.invalid:29477 yet (")
+    (error,) = [line for line in agent.log.splitlines() if "No rendezvous store at nosuch.invalid:29477 within 4 s: " in line]
+    for line in agent.told[0], error:
+        assert "'nosuch.invalid' may or may not be this machine, " in line
+        assert ": it could not be looked up; " in line
 
 
 def test_unknown_option_is_a_warning(jobs: Jobs, port: int) -> None:

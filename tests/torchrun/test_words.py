@@ -10,7 +10,7 @@ import pytest
 from rdzv_hostmatch import HostMatch, MatchRule
 from rdzv_torchrun import _advertise, _reason
 from rdzv_torchrun._advertise import advertised
-from rdzv_torchrun._options import Options, unknown_options
+from rdzv_torchrun._options import KNOWN, Options, unknown_options
 from rdzv_torchrun._reason import Reason
 
 NO = HostMatch("node1", MatchRule.FOREIGN_ADDRESS, ("10.0.0.1",), machine_name="node2")
@@ -31,15 +31,18 @@ def told() -> Told:
     return Told()
 
 
-def reason(told: Told, answer: HostMatch, may_answer: threading.Event | None = None, *, several: bool = True) -> Reason:
+def logger(told: Told) -> logging.Logger:
     logger = logging.Logger("test", logging.INFO)  # noqa: LOG001  # apart from all others
     logger.addHandler(told)
+    return logger
 
+
+def reason(told: Told, answer: HostMatch, may_answer: threading.Event | None = None, *, several: bool = True) -> Reason:
     def match(host: str, **_options: Any) -> HostMatch:
         assert may_answer is None or may_answer.wait(10)
         return answer
 
-    made = Reason("node1", "node1:29400", logger, several=several, timeout=10, wait=0, match=match)
+    made = Reason("node1", "node1:29400", logger(told), several=several, timeout=10, wait=0, match=match)
     made.start()
     return made
 
@@ -47,7 +50,6 @@ def reason(told: Told, answer: HostMatch, may_answer: threading.Event | None = N
 def test_decision_is_one_line(told: Told) -> None:
     """What was decided, and why, in one line at INFO."""
     made = reason(told, NO)
-    assert made.answer() == NO
     made.decided("is a client of the store at node1:29400")
     made._thread.join(10)
     line = "'node1' is not this machine, 'node2': no address it stands for is one of this machine's"
@@ -78,9 +80,51 @@ def test_what_is_waited_for_is_told_once(monkeypatch: pytest.MonkeyPatch, told: 
     assert str(made) == str(NO)
     made.decided("hosts the store")
     assert [line.partition(": '")[0] for _, line in told.lines] == [
-        "rdzv: no store at node1:29400 yet (Connection refused)",
+        "rdzv: no store at node1:29400 yet (Connection refused; waited 0 s)",
         "rdzv: this node hosts the store",
     ]
+
+
+@pytest.mark.parametrize("rule", [MatchRule.UNRESOLVED, MatchRule.FIRST_LABEL])
+def test_name_that_is_not_there_yet_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, told: Told, rule: MatchRule) -> None:
+    """Each answer is told at once and stands in the error; the first one that is more than a guess ends it."""
+    monkeypatch.setattr(_reason, "_SOON", 0.0)
+    answers, known = [HostMatch("node1", rule, error="not yet"), HostMatch("node1", rule, error="soon"), NO], []
+
+    def match(host: str, **_options: Any) -> HostMatch:
+        known.append(str(made))
+        return answers[len(known) - 1]
+
+    made = Reason("node1", "node1:29400", logger(told), several=True, timeout=10, wait=float("inf"), match=match)
+    made.start()
+    made._thread.join(10)
+    assert known == ["what it means here is still being looked up", str(answers[0]), str(answers[1])]
+    assert [line.rpartition("; ")[2] for _, line in told.lines] == ["not yet", "soon", "it resolves to 10.0.0.1"]
+
+
+def test_decision_is_told_with_what_is_known_by_then(told: Told) -> None:
+    """A store was entered while the name was not there: now it is, and the line says so."""
+    asked = threading.Event()
+    answers = [HostMatch("node1", MatchRule.UNRESOLVED, error="not yet"), YES]
+
+    def match(host: str, **_options: Any) -> HostMatch:
+        asked.set()
+        return answers.pop(0)
+
+    made = Reason("node1", "node1:29400", logger(told), several=False, timeout=10, wait=60, match=match)
+    made.start()
+    assert asked.wait(10)
+    made.decided("hosts the store")
+    made._thread.join(10)
+    assert told.lines == [("INFO", f"rdzv: this node hosts the store: {YES}")]
+
+
+def test_name_that_never_comes_is_given_up(told: Told) -> None:
+    """When the wait is over, what was known last stands."""
+    never = HostMatch("node1", MatchRule.UNRESOLVED, error="never")
+    made = reason(told, never)
+    made._thread.join(10)
+    assert str(made) == str(never)
 
 
 def test_warnings_are_for_several_nodes(told: Told) -> None:
@@ -103,8 +147,12 @@ def test_warnings_are_for_several_nodes(told: Told) -> None:
         ("node1", "10.0.0.9", False, False, "10.0.0.5"),  # a client
         ("node1", "10.0.0.5", False, False, "10.0.0.5"),  # a client on the host's machine
         ("node1", "192.0.2.1", False, False, None),  # no way from here
+        ("node1", "127.0.0.1", True, False, "node1"),
         ("localhost", "127.0.0.1", True, False, None),
+        ("ip6-localhost", "::1", True, False, None),
         ("127.0.0.1", "127.0.0.1", False, False, None),
+        ("127.1", "127.0.0.1", True, False, None),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.1", True, False, None),
         ("::1", "::1", True, True, "::1"),  # nobody else has to understand it
         ("LocalHost.", "127.0.0.1", True, True, "LocalHost."),
         ("10.96.0.10", "10.96.0.10", True, True, "10.0.0.5"),
@@ -114,9 +162,45 @@ def test_advertised_address(
     monkeypatch: pytest.MonkeyPatch, host: str, address: str, hosts: bool, alone: bool, expected: str | None
 ) -> None:
     """The host goes by the endpoint's text where it stands on this machine, all others by their way there."""
-    monkeypatch.setattr(_advertise, "is_local_address", lambda address: address in ("10.0.0.5", "127.0.1.1"))
-    monkeypatch.setattr(_advertise, "source_address", lambda address: "10.0.0.5" if address.startswith("10.") else None)
+    monkeypatch.setattr(_advertise, "is_local_address", lambda address: address in OWN)
+    monkeypatch.setattr(_advertise, "source_address", source)
     assert advertised(host, address, hosts=hosts, alone=alone) == expected
+
+
+OWN = ("10.0.0.5", "127.0.0.1", "127.0.1.1", "::1")
+
+
+def source(address: str) -> str | None:
+    return "10.0.0.5" if address.startswith("10.") else None
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        HostMatch("10.0.0.5", MatchRule.LOCAL_ADDRESS, ("10.0.0.5",), "10.0.0.5"),
+        HostMatch("node1", MatchRule.OWN_NAME, ("10.0.0.5",), "10.0.0.5"),
+        HostMatch("node1", MatchRule.OWN_NAME, ("127.0.1.1",), "127.0.1.1", warnings=(("own-name-loopback", ""),)),
+        HostMatch("127.0.0.1", MatchRule.LOOPBACK, ("127.0.0.1",), "127.0.0.1", warnings=(("loopback", ""),)),
+        HostMatch("localhost", MatchRule.LOCALHOST, ("127.0.0.1",), "127.0.0.1", warnings=(("loopback", ""),)),
+        HostMatch("10.96.0.10", MatchRule.PROBE, ("10.96.0.10",), "10.0.0.5"),
+        HostMatch("10.0.0.9", MatchRule.FOREIGN_ADDRESS, ("10.0.0.9",)),
+        HostMatch("192.0.2.1", MatchRule.FOREIGN_ADDRESS, ("192.0.2.1",)),
+    ],
+    ids=lambda match: f"{match.host} {match.rule.name}",
+)
+def test_rdzv_check_advises_what_is_advertised(monkeypatch: pytest.MonkeyPatch, match: HostMatch) -> None:
+    """`rdzv check` says for --local-addr what this backend takes where none is given."""
+    advice = pytest.importorskip("rdzv._advice")
+    monkeypatch.setattr(advice, "source_address", source)
+    monkeypatch.setattr(_advertise, "source_address", source)
+    monkeypatch.setattr(_advertise, "is_local_address", lambda address: address in OWN)
+    address = match.addresses[0]
+    assert advertised(match.host, address, hosts=bool(match), alone=False) == advice.local_addr(match)
+
+
+def test_rdzv_check_knows_the_same_options() -> None:
+    """What `rdzv check --conf` takes for unknown is what this backend warns of."""
+    assert set(pytest.importorskip("rdzv._advice")._OPTIONS) == KNOWN
 
 
 def options(**given: Any) -> Options:
@@ -136,6 +220,11 @@ def test_values_are_texts() -> None:
     given = options(store_type=" TCP ", is_host="t", read_timeout="7", match_timeout="0.5", match_wait="30")
     assert (given.is_file, given.is_host, given.read_timeout) == (False, True, 7)
     assert (given.match_timeout, given.match_wait) == (0.5, 30.0)
+
+
+def test_look_ups_take_half_of_the_time_at_most() -> None:
+    """What the look-ups have brought can stand in the error after the read timeout."""
+    assert options(read_timeout=4).match_timeout == 2.0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ else. Addresses and flags in, a text out; the kernel is asked, a name server nev
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+import socket
+from ipaddress import IPv6Address, ip_address
 
 from rdzv_hostmatch import is_local_address, source_address
 
@@ -20,7 +21,7 @@ def advertised(host: str, address: str, *, hosts: bool, alone: bool) -> str | No
         hosts: The store was reached on this node.
         alone: The job has one node at most, so that nobody else needs to understand the address.
     """
-    if is_loopback(host):
+    if is_loopback(host, address):
         # Others may have come through a tunnel, so that loopback leads them elsewhere.
         return host if hosts and alone else None
     if hosts and is_local_address(address):
@@ -30,9 +31,17 @@ def advertised(host: str, address: str, *, hosts: bool, alone: bool) -> str | No
     return source_address(address)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is loopback by its text alone."""
+def is_loopback(host: str, address: str) -> bool:
+    """Whether a host, reached at an address, means loopback on every machine, and not just here, as an own name may."""
+    ip = ip_address(address)
+    if isinstance(ip, IPv6Address):
+        ip = ip.ipv4_mapped or ip
+    return ip.is_loopback and (_is_numeric(host) or any(word in host.lower() for word in ("localhost", "loopback")))
+
+
+def _is_numeric(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.rstrip(".").lower() == "localhost"
+        # It knows all spellings, 127.1 too, and asks no name server.
+        return bool(socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST))
+    except OSError:
+        return False

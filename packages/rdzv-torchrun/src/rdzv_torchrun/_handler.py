@@ -18,7 +18,23 @@ if TYPE_CHECKING:
 
 
 def get_handler() -> Callable[[RendezvousParameters], RendezvousHandler]:
-    """The creator of rendezvous handlers, for PyTorch's registry. Imports nothing of PyTorch."""
+    """The creator of rendezvous handlers, for PyTorch's registry. Imports nothing of PyTorch, and never raises itself.
+
+    Returns:
+        A function that takes what torchrun was told, enters the store, and gives the handler.
+
+    Raises:
+        ValueError: From that function: the endpoint or an option cannot be used.
+        RuntimeError: From that function: this PyTorch has not got what is needed.
+        torch.distributed.elastic.rendezvous.api.RendezvousConnectionError: From that function: no store was entered
+            within ``read_timeout``.
+
+    Example:
+        >>> from importlib.metadata import entry_points
+        >>> from rdzv_torchrun import get_handler
+        >>> entry_points(group="torchrun.handlers")["rdzv"].load() is get_handler  # how torchrun finds it
+        True
+    """
     return create_handler
 
 
@@ -58,7 +74,7 @@ def _by_network(params: RendezvousParameters, options: Options) -> RendezvousHan
 
     host, port = parse_rendezvous_endpoint(params.endpoint, DEFAULT_PORT)
     if "%" in host:
-        raise ValueError(f"PyTorch takes no zone id, as in the endpoint '{host}': give a name, or another address.")
+        raise ValueError(f"A zone id, as in the endpoint '{host}', is one machine's own: give a name, or another address.")
     endpoint = format_rendezvous_endpoint(host, port)
     alone = params.max_nodes == 1
     reason = Reason(host, endpoint, LOGGER, several=not alone, timeout=options.match_timeout, wait=options.match_wait)
@@ -70,10 +86,10 @@ def _by_network(params: RendezvousParameters, options: Options) -> RendezvousHan
             host, port, params.run_id, is_host=options.is_host, timeout=options.read_timeout, missed=reason.missed
         )
         if entered.job not in (None, params.run_id):
-            if alone and options.is_host is None and reason.answer():
-                # Another job on this machine has the port, and would take its store with it when it ends. Nobody else
-                # has to find the store of a job of one node.
+            if alone and options.is_host is None:
+                # Another job takes its store with it when it ends. Nobody else has to find the store of a job of one node.
                 where = f"a store at a free port, since the one at {endpoint} is another job's"
+                host = "127.0.0.1"
                 entered = enter_store(host, 0, params.run_id, is_host=None, timeout=options.read_timeout, missed=reason.missed)
             else:
                 LOGGER.warning(
@@ -90,8 +106,10 @@ def _by_network(params: RendezvousParameters, options: Options) -> RendezvousHan
     reason.decided(f"{'hosts' if entered.hosts else 'is a client of'} {where}")
 
     local_addr = params.local_addr or advertised(host, entered.address, hosts=entered.hosts, alone=alone)
-    if not local_addr and not is_loopback(host):
-        LOGGER.warning("rdzv: no address leads from here to %s; the others get this machine's name", entered.address)
+    if not local_addr and not alone and not is_loopback(host, entered.address):
+        LOGGER.warning(
+            "rdzv: no address that others could use leads from here to %s; they get this machine's name", entered.address
+        )
     backend = RdzvBackend(entered.store, params.run_id, entered.server)
     return create_handler(entered.store, backend, _changed(params, endpoint, local_addr))
 

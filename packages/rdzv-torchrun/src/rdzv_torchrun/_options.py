@@ -9,7 +9,8 @@ option             meaning                                                      
 ``match_wait``     seconds for which those are repeated while the name is not there yet            0
 =================  ==============================================================================  =======
 
-``store_type`` and all others are PyTorch's and are passed on as they are.
+``match_timeout`` is at most half of ``read_timeout``, so that the error after that has an answer in it. ``store_type`` and
+all others are PyTorch's and are passed on as they are.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Options:
         if read_timeout is None or read_timeout <= 0:
             raise ValueError(f"{_OPTION} 'read_timeout' must be a whole number of seconds, 1 or more.")
         self.read_timeout = read_timeout
-        self.match_timeout = _seconds(params, "match_timeout", 15.0)
+        self.match_timeout = min(_seconds(params, "match_timeout", 15.0), read_timeout / 2)
         self.match_wait = _seconds(params, "match_wait", 0.0)
 
 
