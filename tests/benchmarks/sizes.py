@@ -22,10 +22,18 @@ def findings(_upstream: Upstream | None) -> Findings:
     return found
 
 
+def _as_built(name: str, content: bytes) -> bytes:
+    """The file as it was in the wheel: installers add to the list of files what they have made."""
+    if name != "RECORD":
+        return content
+    added = (b".pyc,", *(b"/%b," % name.encode() for name in _NOT_IN_THE_WHEEL))
+    return b"".join(line for line in content.splitlines(keepends=True) if not any(mark in line for mark in added))
+
+
 def _wheel_size(name: str) -> int:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as wheel:
         for file in distribution(name).files or ():
             if file.name not in _NOT_IN_THE_WHEEL and file.suffix != ".pyc" and ".." not in file.parts:
-                wheel.writestr(str(file), file.read_binary())
+                wheel.writestr(str(file), _as_built(file.name, file.read_binary()))
     return len(archive.getvalue())
