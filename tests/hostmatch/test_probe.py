@@ -256,7 +256,7 @@ def test_strangers_come_and_go_while_it_probes(port: int, monkeypatch: pytest.Mo
     gone = socket.socket()
     connect = _probe._Probe.connect
 
-    class Late(selectors.DefaultSelector):  # type: ignore[misc, valid-type]  # it is another class on each system
+    class Late(selectors.DefaultSelector):
         """It still tells of a connection that was closed a moment ago."""
 
         def select(self, timeout: float | None = None) -> Any:
