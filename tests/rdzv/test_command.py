@@ -637,7 +637,8 @@ def test_what_cannot_be_written_is_not_tried_again(
         patch.setattr(os, "dup2", dup2)
         patch.setattr(sys, "stderr", Unwritable(error))
         ran = rdzv("check", "a:x")
-    assert (ran.status, ran.out, moved) == (BAD_INPUT, "", [99, 99])
+        assert rdzv("check").status == BAD_INPUT
+    assert (ran.status, ran.out, set(moved)) == (BAD_INPUT, "", {99})
 
 
 def test_a_closed_stream_is_no_stream(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
