@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from ipaddress import ip_address
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from rdzv_hostmatch import _address, is_local_address, source_address
@@ -129,28 +129,25 @@ class Replaced(socket.socket):
         return bytes(size)
 
 
-class Patient(Dropped):
-    """It notes how long anybody would wait, and what is asked for."""
-
-    waits: ClassVar[list[float | None]] = []
-    bound: ClassVar[list[tuple[int, int]]] = []
-
-    def settimeout(self, value: float | None, /) -> None:
-        self.waits.append(value)
-        super().settimeout(value)
-
-    def bind(self, address: Any, /) -> None:
-        self.bound.append((self.type, address[1]))
-        super().bind(address)
-
-
 def test_nothing_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the datagram nor the connection; and the ports are any that are free."""
+    waits: list[float | None] = []
+    bound: list[tuple[int, int]] = []
+
+    class Patient(Dropped):
+        def settimeout(self, value: float | None, /) -> None:
+            waits.append(value)
+            super().settimeout(value)
+
+        def bind(self, address: Any, /) -> None:
+            bound.append((self.type, address[1]))
+            super().bind(address)
+
     monkeypatch.setattr(socket, "socket", Patient)
     monkeypatch.setattr(_address, "PATIENCE", 0.07)
     assert is_local_address("127.0.0.1")
-    assert Patient.waits == [0.07] * 3
-    assert Patient.bound == [(socket.SOCK_DGRAM, 0), (socket.SOCK_STREAM, 0)]
+    assert waits == [0.07] * 3
+    assert bound == [(socket.SOCK_DGRAM, 0), (socket.SOCK_STREAM, 0)]
 
 
 class NoConnections(socket.socket):
