@@ -270,7 +270,9 @@ except OSError:
 for file in files[:left]:
     os.close(file)
 """
-HAVE_BEEN_CALLED = "match_host('localhost', timeout=1.0); is_local_address('::1'); source_address('::1')\n"
+HAVE_BEEN_CALLED = """
+match_host('localhost', timeout=1.0); is_local_address('::1'); source_address('::1'); PeriodicTimer(timedelta(1), print)
+"""
 
 
 def test_without_file_descriptors(node1: Host) -> None:

@@ -323,6 +323,27 @@ def test_a_cancel_that_interrupts_a_cancel_does_not_wait(monkeypatch: pytest.Mon
     assert set(answers) == {False}
 
 
+def test_one_attempt_that_was_in_vain_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A C call that holds the GIL, or a process that is stopped, may cost one; the thread gets its turn after it."""
+    attempts: list[float | None] = []
+    join = threading.Thread.join
+
+    def first_in_vain(thread: threading.Thread, timeout: float | None = None) -> None:
+        attempts.append(timeout)
+        if len(attempts) > 1:
+            join(thread, timeout)
+
+    timer = PeriodicTimer(HOUR, print)
+    timer.start()
+    [run] = timer._runs.values()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", first_in_vain)
+        # It has ended meanwhile, or it has not: what counts is that it is asked again.
+        patch.setattr(run.thread, "is_alive", lambda: len(attempts) < 2)
+        assert timer.cancel() is True
+    assert attempts == [0.1, 0.1]
+
+
 def test_a_thread_that_cannot_end_is_not_waited_for_without_end() -> None:
     """A cancel that interrupts code of `threading`, which the thread needs to end, is False after some patience."""
     timer = PeriodicTimer(HOUR, print)

@@ -45,6 +45,7 @@ class PeriodicTimer:
     Raises:
         TypeError: ``interval`` is no `datetime.timedelta`, or ``function`` cannot be called.
         ValueError: ``interval`` is out of range.
+        OSError: At the first timer of a process, where no file descriptor is left to load the modules that it needs.
 
     Example:
         >>> from datetime import timedelta
