@@ -128,7 +128,9 @@ def host(data: bytes) -> None:
     if len(data) < 3:
         return
     cut = data[2] % 16
-    text, own = text_of(data[3 + cut :]), text_of(data[3 : 3 + cut]) or "node0"
+    text, own = text_of(data[3 + cut :]), text_of(data[3 : 3 + cut])
+    if not own.strip("."):
+        own = "node0"  # no machine is called nothing, or the root of all names
     answers = {}
     for name, choice in ((text, data[0]), (own, data[1])):
         if choice & 0x80 and _match._can_be_looked_up(name):
