@@ -221,6 +221,12 @@ def test_waiting_ends(machine: Any, clock: Clock) -> None:
     assert machine.looked_up == ["never", "node0"] * 5
 
 
+def test_the_question_of_pytorch_waits_for_no_record(machine: Any, clock: Clock) -> None:
+    """One round, as there."""
+    assert not matches_machine_hostname("never")
+    assert clock.sleeps == []
+
+
 def test_only_a_name_without_an_answer_is_waited_for(machine: Any, clock: Clock) -> None:
     """A decision that is there is not put off."""
     machine.answers["elsewhere"] = ["203.0.113.9"]

@@ -326,7 +326,8 @@ def test_a_probe_decides_last(machine: Any, monkeypatch: pytest.MonkeyPatch) -> 
     """Only a foreign address is probed: what resolves to nothing has nowhere to connect to, a yes needs no proof."""
     probed = []
 
-    def arrive(addresses: list[str], port: int, _deadline: float) -> str:
+    def arrive(addresses: list[str], port: int, deadline: float) -> str:
+        assert deadline > monotonic()
         probed.append((addresses, port))
         return "10.0.0.5"
 
