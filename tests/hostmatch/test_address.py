@@ -129,12 +129,27 @@ class Replaced(socket.socket):
         return bytes(size)
 
 
-def test_nothing_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the datagram nor the connection; and the ports are any that are free."""
+class NoDatagrams(socket.socket):
+    """A process that may have no datagram sockets."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        if socket.SOCK_DGRAM in arguments[1:]:  # an address family may be the same number
+            raise PermissionError(errno.EACCES, "Permission denied")
+        super().__init__(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ports"),
+    [(Dropped, [(socket.SOCK_DGRAM, 0), (socket.SOCK_STREAM, 0)]), (NoDatagrams, [(socket.SOCK_STREAM, 0)])],
+)
+def test_nothing_is_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch, kind: type[socket.socket], ports: list[tuple[int, int]]
+) -> None:
+    """Neither the datagram nor the connection, of which both ends wait; and the ports are any that are free."""
     waits: list[float | None] = []
     bound: list[tuple[int, int]] = []
 
-    class Patient(Dropped):
+    class Patient(kind):  # type: ignore[misc, valid-type]  # the class is the parameter
         def settimeout(self, value: float | None, /) -> None:
             waits.append(value)
             super().settimeout(value)
@@ -146,8 +161,8 @@ def test_nothing_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(socket, "socket", Patient)
     monkeypatch.setattr(_address, "PATIENCE", 0.07)
     assert is_local_address("127.0.0.1")
-    assert waits == [0.07] * 3
-    assert bound == [(socket.SOCK_DGRAM, 0), (socket.SOCK_STREAM, 0)]
+    assert waits == [0.07] * (len(ports) + 1)
+    assert bound == ports
 
 
 class NoConnections(socket.socket):
@@ -163,15 +178,6 @@ def test_a_datagram_that_comes_back_is_enough(monkeypatch: pytest.MonkeyPatch) -
     """No connection is tried."""
     monkeypatch.setattr(socket, "socket", NoConnections)
     assert is_local_address("127.0.0.1")
-
-
-class NoDatagrams(socket.socket):
-    """A process that may have no datagram sockets."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        if socket.SOCK_DGRAM in arguments[1:]:  # an address family may be the same number
-            raise PermissionError(errno.EACCES, "Permission denied")
-        super().__init__(*arguments, **options)
 
 
 @pytest.mark.parametrize("kind", [Dropped, Forbidden, Replaced, NoDatagrams])

@@ -8,7 +8,7 @@ import selectors
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from time import monotonic
 from typing import Any
@@ -164,23 +164,54 @@ def test_the_listener_closes_strangers_without_a_byte(port: int) -> None:
         loop.close()
 
 
-@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-def test_without_sockets_nothing_is_proved(port: int, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    """An address that could not be connected to is no proof that it leads elsewhere."""
+def refused(monkeypatch: pytest.MonkeyPatch, codes: Sequence[int | None]) -> None:
+    """Let the system refuse the sockets of the probe's own connections, in turn, with these codes."""
     connect = _probe._Probe.connect
+    refusals = iter(codes)
 
-    class Exhausted(socket.socket):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            raise OSError(code, "nothing left")
+    def connect_or_not(self: Any, address: str, port: int) -> None:
+        code = next(refusals)
 
-    def connect_without_sockets(self: Any, address: str, port: int) -> None:
+        class Refused(socket.socket):
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                if code is not None:
+                    raise OSError(code, "refused")
+                super().__init__(*arguments, **options)
+
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(socket, "socket", Exhausted)
+            patch.setattr(socket, "socket", Refused)
             connect(self, address, port)
 
-    monkeypatch.setattr(_probe._Probe, "connect", connect_without_sockets)
-    with pytest.raises(OSError, match="nothing left"):
-        probe(["203.0.113.9"], port, far())
+    monkeypatch.setattr(_probe._Probe, "connect", connect_or_not)
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [[errno.EMFILE], [errno.ENFILE], [errno.ENOBUFS], [errno.ENOMEM], [errno.EMFILE, errno.EAFNOSUPPORT]],
+    ids=lambda codes: "-".join(errno.errorcode[code] for code in codes),
+)
+def test_without_sockets_nothing_is_proved(port: int, monkeypatch: pytest.MonkeyPatch, codes: Sequence[int]) -> None:
+    """An address that could not be connected to is no proof that it leads elsewhere."""
+    refused(monkeypatch, codes)
+    with pytest.raises(OSError, match="refused"):
+        probe(["203.0.113.9", "2001:db8::9"][: len(codes)], port, far())
+
+
+def test_without_sockets_for_all_a_silent_stranger_proves_nothing(
+    port: int, stranger: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One address leads to a stranger until the time is over, and the other could not be connected to."""
+    connecting_to(monkeypatch, stranger.getsockname()[1])
+    monkeypatch.setattr(_probe, "_MOST_SECONDS", 0.05)
+    refused(monkeypatch, [None, errno.EMFILE])
+    with pytest.raises(OSError, match="refused"):
+        probe(["127.0.0.1", "203.0.113.9"], port, far())
+
+
+def test_an_address_of_a_missing_family_leads_nowhere(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no socket can reach is not this machine."""
+    refused(monkeypatch, [errno.EAFNOSUPPORT])
+    assert probe(["2001:db8::9"], port, far()) is None
 
 
 def test_where_no_more_visitors_fit_the_oldest_goes(port: int) -> None:

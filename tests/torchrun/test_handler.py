@@ -6,13 +6,16 @@ import importlib.metadata
 import pathlib
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import rdzv_torchrun
 from jobs import listeners
-from rdzv_torchrun import get_handler
+from rdzv_hostmatch import match_host
+from rdzv_torchrun import _handler, get_handler
 
 
 @pytest.fixture
@@ -46,6 +49,29 @@ def test_no_torch_is_drawn_in() -> None:
     assert [line for line in requires if "extra ==" in line] == ["torch>=2.6; extra == 'torch'"]
 
 
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError("libtorch.so: cannot open\nmore\nand more"), "libtorch.so: cannot open"),
+        (ImportError("\nno module\n"), "no module"),
+        (ImportError(), "ImportError"),
+    ],
+)
+def test_what_is_lacking_is_the_first_line_of_an_error(error: Exception, sentence: str) -> None:
+    """Or its class, where it has no text."""
+    assert _handler._lacking(error) == sentence
+
+
+def test_without_torch_the_error_is_kept_as_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence is for the user, the rest for whoever has to mend it."""
+    monkeypatch.delattr(rdzv_torchrun, "_torch", raising=False)
+    monkeypatch.setitem(sys.modules, "rdzv_torchrun._torch", None)
+    sentence = "^rdzv-torchrun needs a working PyTorch, 2.6 or newer: import of rdzv_torchrun._torch halted"
+    with pytest.raises(RuntimeError, match=sentence) as raised:
+        get_handler()(None)  # type: ignore[arg-type]  # not looked at
+    assert isinstance(raised.value.__cause__, ImportError)
+
+
 @pytest.mark.parametrize("content", ["", "raise OSError('libtorch.so: cannot open\\nmore')", "from ._nowhere import anything"])
 def test_broken_torch_is_one_sentence(tmp_path: pathlib.Path, content: str) -> None:
     """A PyTorch that cannot be imported, or has not got what is needed, is named as what is wrong."""
@@ -73,11 +99,105 @@ def test_parameters_are_left_alone(parameters: Callable[..., Any]) -> None:
     assert vars(given) == before
 
 
-def test_second_handler_of_a_job_is_a_client(create: Callable[..., Any]) -> None:
-    """The inferred yes falls back to client where somebody of the job hosts already."""
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, str]]]:
+    """What this backend has logged, levels and lines, once all look-ups for it have ended."""
+    from rdzv_torchrun._torch import LOGGER
+
+    caplog.set_level("INFO", LOGGER.name)
+
+    def said() -> list[tuple[str, str]]:
+        for thread in threading.enumerate():
+            if thread.name == "rdzv-reason":
+                thread.join(60)
+        return [(record.levelname, record.getMessage()) for record in caplog.records if record.name == LOGGER.name]
+
+    return said
+
+
+LOOPBACK = str(match_host("127.0.0.1"))
+
+
+def test_second_handler_of_a_job_is_a_client(
+    create: Callable[..., Any], said: Callable[[], list[tuple[str, str]]], port: int
+) -> None:
+    """The inferred yes falls back to client where somebody of the job hosts already; both say what they are, and why."""
     first, second = create(max_nodes=2), create(max_nodes=2)
     first.set_closed()
     assert second.is_closed()
+    lines = said()
+    assert sorted(line for _, line in lines if line.startswith("rdzv: this node")) == [
+        f"rdzv: this node hosts the store at 127.0.0.1:{port}: {LOOPBACK}",
+        f"rdzv: this node is a client of the store at 127.0.0.1:{port}: {LOOPBACK}",
+    ]
+    warnings = [line for level, line in lines if level == "WARNING"]
+    assert len(warnings) == 2
+    assert all(line.startswith(f"rdzv: 127.0.0.1:{port}: loopback leads every machine to itself") for line in warnings)
+
+
+def test_job_of_one_node_has_no_warnings(create: Callable[..., Any], said: Callable[[], list[tuple[str, str]]]) -> None:
+    """No other node can misunderstand the endpoint."""
+    create()
+    assert {level for level, _ in said()} == {"INFO"}
+
+
+def test_unknown_option_is_a_warning(create: Callable[..., Any], said: Callable[[], list[tuple[str, str]]]) -> None:
+    """It may be PyTorch's of a later release, so it is passed on."""
+    create(matchwait=3)
+    assert ("WARNING", "rdzv: unknown option 'matchwait' in --rdzv-conf: is match_wait meant?") in said()
+
+
+def test_zone_id_is_refused(parameters: Callable[..., Any]) -> None:
+    """PyTorch parses the endpoint again, and cannot take it; elsewhere it would mean something else, or nothing."""
+    with pytest.raises(ValueError, match="^A zone id, as in the endpoint 'fe80::1%eth0', is one machine's own: "):
+        get_handler()(parameters("[fe80::1%eth0]:29400"))
+
+
+def test_what_pytorch_gets(monkeypatch: pytest.MonkeyPatch, parameters: Callable[..., Any], port: int) -> None:
+    """The parameters, with the endpoint in full and the address to advertise; and a backend of the name that was asked for."""
+    from rdzv_torchrun import _torch
+
+    got: list[Any] = []
+    monkeypatch.setattr(_torch, "create_handler", lambda *arguments: got.extend(arguments))
+    get_handler()(parameters(f"localhost:{port}", run_id="other", max_nodes=1, join_timeout=7))
+    store, backend, given = got
+    assert (backend.name, store.port, listeners(port)) == ("rdzv", port, True)
+    assert backend._server is store
+    assert (given.backend, given.endpoint, given.run_id) == ("rdzv", f"localhost:{port}", "other")
+    assert (given.min_nodes, given.max_nodes, given.local_addr) == (1, 1, "localhost")
+    assert given.config == {"timeout": 900, "join_timeout": 7}
+
+
+@pytest.mark.parametrize(
+    ("local_addr", "max_nodes", "is_loopback", "warned"),
+    [(None, 2, False, True), ("given", 2, False, False), (None, 1, False, False), (None, 2, True, False)],
+)
+def test_node_that_others_may_not_find(
+    monkeypatch: pytest.MonkeyPatch,
+    create: Callable[..., Any],
+    said: Callable[[], list[tuple[str, str]]],
+    local_addr: str | None,
+    max_nodes: int,
+    is_loopback: bool,
+    warned: bool,
+) -> None:
+    """Where no address can be advertised, the others have to resolve this node's name: a warning, if there can be others."""
+    from rdzv_torchrun import _advertise
+
+    monkeypatch.setattr(_advertise, "advertised", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(_advertise, "is_loopback", lambda *_arguments: is_loopback)
+    create(local_addr=local_addr, max_nodes=max_nodes)
+    warning = "rdzv: no address that others could use leads from here to 127.0.0.1; they get this machine's name"
+    assert (("WARNING", warning) in said()) is warned
+
+
+def test_server_is_held_by_the_backend(port: int) -> None:
+    """A node that is told to host keeps its store, also where the endpoint leads it to another one."""
+    from rdzv_torchrun import _store, _torch
+
+    backend = _torch.RdzvBackend(_store._open(0), "job", _store._open(port))
+    assert backend.name == "rdzv"
+    assert listeners(port)
 
 
 def test_told_to_host_where_the_port_is_taken(parameters: Callable[..., Any], port: int, taken: None) -> None:
@@ -88,7 +208,7 @@ def test_told_to_host_where_the_port_is_taken(parameters: Callable[..., Any], po
         get_handler()(parameters(is_host=1))
 
 
-def test_told_not_to_host(parameters: Callable[..., Any], port: int) -> None:
+def test_told_not_to_host(parameters: Callable[..., Any], said: Callable[[], list[tuple[str, str]]], port: int) -> None:
     """is_host=0 is obeyed: no server is opened, and the error has the facts, whatever the endpoint means here."""
     from torch.distributed.elastic.rendezvous.api import RendezvousConnectionError
 
@@ -97,6 +217,7 @@ def test_told_not_to_host(parameters: Callable[..., Any], port: int) -> None:
     text = str(raised.value)
     assert text.startswith(f"No rendezvous store at 127.0.0.1:{port} within 1 s: Connection refused; this node is told")
     assert text.endswith(": a loopback address means this machine on every machine")
+    assert not [line for _, line in said() if line.startswith("rdzv: this node")]
     assert not listeners(port)
 
 
@@ -140,6 +261,39 @@ def test_local_address(create: Callable[..., Any]) -> None:
     assert create("localhost:0", max_nodes=2)._this_node.addr == socket.getfqdn()
 
 
+def test_store_of_another_job(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    create: Callable[..., Any],
+    said: Callable[[], list[tuple[str, str]]],
+    port: int,
+) -> None:
+    """A job of one node goes elsewhere, under the same conditions; any other enters it, and is warned."""
+    from rdzv_torchrun import _store
+
+    create(run_id="first", is_host=1, max_nodes=2)
+    asked = []
+    enter_store = _store.enter_store
+
+    def enter(host: str, port: int, *arguments: Any, **options: Any) -> Any:
+        asked.append((host, port, *arguments, options))
+        return enter_store(host, port, *arguments, **options)
+
+    monkeypatch.setattr(_store, "enter_store", enter)
+    create(run_id="alone")
+    (_, _, _, options), second = asked
+    assert second == ("127.0.0.1", 0, "alone", options)
+    elsewhere = f"rdzv: this node hosts a store at a free port, since the one at 127.0.0.1:{port} is another job's: "
+    assert said()[-1][1].startswith(elsewhere)
+    other = f"the store at 127.0.0.1:{port} is that of another job, 'first', and ends with it"
+    warning = f"rdzv: {other}: give each job its own port"
+    assert ("WARNING", warning) not in said()
+    for given in ({"run_id": "two nodes", "max_nodes": 2}, {"run_id": "told", "is_host": 0}):
+        caplog.clear()
+        create(**given)
+        assert ("WARNING", warning) in said()
+
+
 def test_other_jobs_store_is_left_alone_at_once(monkeypatch: pytest.MonkeyPatch, create: Callable[..., Any], port: int) -> None:
     """A job of one node opens a store of its own, which only it has to find, however long the look-ups may take."""
     from rdzv_torchrun import _reason
@@ -152,7 +306,6 @@ def test_other_jobs_store_is_left_alone_at_once(monkeypatch: pytest.MonkeyPatch,
 def test_dead_dns_has_its_place_in_the_error(monkeypatch: pytest.MonkeyPatch, parameters: Callable[..., Any]) -> None:
     """What the endpoint means is known by when the time is up, though no name server answers."""
     import socket
-    import threading
 
     enough = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: enough.wait(60))
@@ -169,6 +322,7 @@ def test_file_store(create: Callable[..., Any], tmp_path: pathlib.Path) -> None:
     path = str(tmp_path / "a:b:c")
     first, second = (create(path, max_nodes=2, store_type="file") for _ in range(2))
     assert first.get_backend() == "rdzv"
+    assert first._store is not None
     first.set_closed()
     assert second.is_closed()
 
@@ -181,8 +335,6 @@ def test_timeouts_reach_the_dynamic_rendezvous(create: Callable[..., Any]) -> No
 
 def test_nothing_is_left_when_nobody_answers(parameters: Callable[..., Any], port: int) -> None:
     """A creator that gave up has no thread and no server."""
-    import threading
-
     before = threading.enumerate()
     with pytest.raises(Exception, match="No rendezvous store"):
         get_handler()(parameters(is_host=False, read_timeout=1))

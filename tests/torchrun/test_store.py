@@ -100,6 +100,18 @@ def test_told_to_host_keeps_its_server(port: int, elsewhere: Elsewhere) -> None:
     assert entered.store.get("key") == b"value"
 
 
+def test_told_to_host_where_the_endpoint_leads_here(port: int) -> None:
+    """Then it is the host by proof too, and enters its own server without a connection to it from outside."""
+    entered = enter(port, is_host=True)
+    assert entered.hosts
+    assert entered.store is entered.server
+
+
+def test_told_to_host_at_a_free_port() -> None:
+    """Which one it is only the server says."""
+    assert enter(0, is_host=True).hosts
+
+
 def test_store_that_was_told_to_be_is_entered(port: int, elsewhere: Elsewhere) -> None:
     """is_host=1 needs no proof: its clients, led elsewhere or not, wait for none."""
     elsewhere.there.set()
@@ -160,6 +172,36 @@ def test_port_is_left_alone_during_the_first_look_up(port: int, monkeypatch: pyt
     assert opened == [(0, False), (port, False)]
 
 
+def test_look_up_for_a_server_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where that first connection takes longer than there is time, no server is opened."""
+    enough = threading.Event()
+    monkeypatch.setattr(_store, "_open", lambda _port: enough.wait(10))
+    with pytest.raises(TimeoutError, match="^not open in time; PyTorch may be waiting for a reverse look-up$"):
+        _store._serve(port, "job", 0.05)
+    enough.set()
+
+
+def test_connection_has_what_time_is_left(port: int) -> None:
+    """At most half a minute: a server that was closed meanwhile would be waited for as long."""
+    _theirs = server(port)
+    clients: list[Any] = [_store._client("127.0.0.1", port, seconds) for seconds in (10, 100)]
+    assert [client.timeout for client in clients] == [timedelta(seconds=10), timedelta(seconds=30)]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(98, "Address already in use"), "Address already in use"),
+        (OSError("the name has no address"), "the name has no address"),
+        (RuntimeError("\nno store\nframe #0\nframe #1\n"), "no store"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_errors_are_half_a_sentence(error: Exception, sentence: str) -> None:
+    """The system's own words, or the first line, or the class where there are no words."""
+    assert _store._reason(error) == sentence
+
+
 def test_host_may_come_late(port: int, elsewhere: Elsewhere) -> None:
     """The node tries until the store is there; between the attempts it holds no port."""
     attempts: list[str] = []
@@ -174,6 +216,37 @@ def test_host_may_come_late(port: int, elsewhere: Elsewhere) -> None:
     assert attempts == ["nobody"] * 3
     assert not entered.hosts
     assert not listeners(port)
+
+
+def test_port_is_taken_once_a_second(port: int, monkeypatch: pytest.MonkeyPatch, elsewhere: Elsewhere) -> None:
+    """A server on trial takes it from others, so most attempts only look; a server has what time is left, but a second."""
+    now, served = [1000.0], []
+
+    def serve(*arguments: Any) -> Any:
+        served.append((now[0], *arguments))
+        raise OSError("refused")
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(_store, "monotonic", lambda: now[0])
+    monkeypatch.setattr(_store, "sleep", sleep)
+    monkeypatch.setattr(_store, "_serve", serve)
+    missed: list[str] = []
+    with pytest.raises(NotEnteredError, match="^nobody, and a server of its own fails: refused$"):
+        enter(port, timeout=3.5, missed=missed.append)
+    left = {1000.0: 3.5, 1001.0: 2.5, 1002.0: 1.5, 1003.0: 1.0}
+    assert served == [(at, port, "job", seconds) for at, seconds in left.items()]
+    assert len(missed) == 14
+
+
+def test_server_is_as_pytorch_s(port: int) -> None:
+    """Opened again in this process it is the same one; what connects to it gives up in time."""
+    servers: list[Any] = [_store._open(port), _store._open(port)]
+    first, second = servers
+    first.set("key", "value")
+    assert second.check(["key"])
+    assert first.timeout == timedelta(seconds=30)
 
 
 def test_time_is_up(port: int, elsewhere: Elsewhere) -> None:
@@ -280,6 +353,22 @@ def silent(port: int) -> Iterator[str]:
             connection.setblocking(False)
             connection.connect_ex(("127.0.0.2", port))
         yield "127.0.0.2"
+
+
+def test_addresses_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has an equal part of what is left, at most four seconds, at least a moment."""
+    allowed: list[float] = []
+
+    def create_connection(_address: tuple[str, int], seconds: float) -> socket.socket:
+        allowed.append(seconds)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    monkeypatch.setattr(_reach, "monotonic", lambda: 1000.0)
+    for seconds in (6, 20, 0):
+        with pytest.raises(TimeoutError):
+            _reach.reach(["192.0.2.1", "192.0.2.2"], 1, seconds)
+    assert allowed == [3.0, 4.0, 4.0, 4.0, 0.01, 0.01]
 
 
 def test_silent_address_leaves_the_others_their_share(port: int, silent: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from typing import Any
 
@@ -51,9 +52,20 @@ def test_decision_is_one_line(told: Told) -> None:
     """What was decided, and why, in one line at INFO."""
     made = reason(told, NO)
     made.decided("is a client of the store at node1:29400")
+    assert (made._thread.name, made._thread.daemon) == ("rdzv-reason", True)
     made._thread.join(10)
     line = "'node1' is not this machine, 'node2': no address it stands for is one of this machine's"
     assert told.lines == [("INFO", f"rdzv: this node is a client of the store at node1:29400: {line}; it resolves to 10.0.0.1")]
+
+
+def test_decision_is_told_once(told: Told) -> None:
+    """The answer and the decision may come at one moment, and both have it told."""
+    made = reason(told, NO)
+    made._thread.join(10)
+    told.lines.clear()
+    made.decided("is a client")
+    made.decided("is a client")
+    assert told.lines == [("INFO", f"rdzv: this node is a client: {NO}")]
 
 
 def test_nothing_waits_for_a_slow_answer(told: Told) -> None:
@@ -83,6 +95,52 @@ def test_what_is_waited_for_is_told_once(monkeypatch: pytest.MonkeyPatch, told: 
         "rdzv: no store at node1:29400 yet (Connection refused; waited 0 s)",
         "rdzv: this node hosts the store",
     ]
+
+
+class Clock(threading.Event):
+    """An event that nobody sets, and time that passes only while it is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.waits.append(timeout)
+        self.now += timeout
+        return False
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(_reason, "monotonic", lambda: clock.now)
+    return clock
+
+
+def waiting(told: Told, clock: Clock, answer: HostMatch, *, timeout: float, wait: float) -> None:
+    """Wait in vain, on this thread."""
+    made = Reason("node1", "node1:29400", logger(told), several=True, timeout=timeout, wait=wait, match=lambda *_, **__: answer)
+    made._decided = clock
+    made._run()
+
+
+@pytest.mark.parametrize(("elapsed", "left"), [(0.0, 1.0), (3.9, 1.0), (4.5, 0.5), (7.0, 0.0)])
+def test_what_is_waited_for_is_told_within_the_timeout(told: Told, clock: Clock, elapsed: float, left: float) -> None:
+    """A second after the answer, or when the look-up's time is over; and why, at first, is not known."""
+    answer = HostMatch("node1", MatchRule.FOREIGN_ADDRESS, elapsed=elapsed)
+    waiting(told, clock, answer, timeout=5.0, wait=0.0)
+    assert clock.waits == [left]
+    assert told.lines == [("INFO", f"rdzv: no store at node1:29400 yet (connecting; waited {left:.0f} s): {answer}")]
+
+
+def test_name_is_asked_for_at_growing_intervals(told: Told, clock: Clock) -> None:
+    """Until the wait is over, counted from the start; each time it is told for how long it has been."""
+    waiting(told, clock, HostMatch("node1", MatchRule.UNRESOLVED), timeout=15.0, wait=92.0)
+    assert clock.waits == [1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    since = [line.partition("waited ")[2].partition(" s")[0] for _, line in told.lines]
+    assert since == ["1", "2", "4", "8", "16", "32", "62", "92"]
 
 
 @pytest.mark.parametrize("rule", [MatchRule.UNRESOLVED, MatchRule.FIRST_LABEL])
@@ -150,6 +208,7 @@ def test_warnings_are_for_several_nodes(told: Told) -> None:
         ("node1", "127.0.0.1", True, False, "node1"),
         ("localhost", "127.0.0.1", True, False, None),
         ("ip6-localhost", "::1", True, False, None),
+        ("ip6-Loopback", "::1", True, False, None),
         ("127.0.0.1", "127.0.0.1", False, False, None),
         ("127.1", "127.0.0.1", True, False, None),
         ("::ffff:127.0.0.1", "::ffff:127.0.0.1", True, False, None),
@@ -162,6 +221,13 @@ def test_advertised_address(
     monkeypatch: pytest.MonkeyPatch, host: str, address: str, hosts: bool, alone: bool, expected: str | None
 ) -> None:
     """The host goes by the endpoint's text where it stands on this machine, all others by their way there."""
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: None, *, flags: int) -> Any:
+        assert flags == socket.AI_NUMERICHOST  # no name server is asked
+        return look_up(host, port, flags=flags)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(_advertise, "is_local_address", lambda address: address in OWN)
     monkeypatch.setattr(_advertise, "source_address", source)
     assert advertised(host, address, hosts=hosts, alone=alone) == expected
