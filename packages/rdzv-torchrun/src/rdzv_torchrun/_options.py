@@ -59,7 +59,7 @@ def unknown_options(keys: Iterable[str]) -> list[str]:
     sentences = []
     for key in keys:
         if key not in KNOWN:
-            nearest = get_close_matches(key, sorted(KNOWN), 1)
+            nearest = get_close_matches(key, sorted(KNOWN))
             hint = f": is {nearest[0]} meant?" if nearest else ""
             sentences.append(f"unknown option {key!a} in --rdzv-conf{hint}")
     return sentences
