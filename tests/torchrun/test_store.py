@@ -55,6 +55,7 @@ def test_nobody_answers_so_this_node_hosts(port: int) -> None:
     """The endpoint leads here: the node hosts, and the store is its own."""
     entered = enter(port)
     assert (entered.hosts, entered.address, entered.job) == (True, "127.0.0.1", "job")
+    assert entered.server is entered.store
     assert listeners(port)
 
 
@@ -105,6 +106,20 @@ def test_told_to_host_where_the_endpoint_leads_here(port: int) -> None:
     entered = enter(port, is_host=True)
     assert entered.hosts
     assert entered.store is entered.server
+
+
+def test_told_to_host_has_what_time_there_is(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says what was in its way."""
+    served: list[tuple[object, ...]] = []
+
+    def serve(*arguments: object) -> None:
+        served.append(arguments)
+        raise TimeoutError("not open in time")
+
+    monkeypatch.setattr(_store, "_serve", serve)
+    with pytest.raises(NotEnteredError, match=r"^this node is told to host \(is_host=1\), and cannot: not open in time$"):
+        enter(port, is_host=True, timeout=7.0)
+    assert served == [(port, "job", 7.0)]
 
 
 def test_told_to_host_at_a_free_port() -> None:
