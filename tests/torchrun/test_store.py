@@ -15,6 +15,7 @@ from jobs import listeners
 torch_distributed = pytest.importorskip("torch.distributed")
 
 from rdzv_torchrun import _reach, _store  # noqa: E402
+from rdzv_torchrun._bounded import bounded  # noqa: E402
 from rdzv_torchrun._store import NotEnteredError, enter_store  # noqa: E402
 
 
@@ -147,6 +148,20 @@ def test_store_on_trial_is_nobody(port: int, monkeypatch: pytest.MonkeyPatch) ->
     entered = enter(port, missed=missed)
     assert reasons == ["only a store on trial is there, which its own node has not reached there"]
     assert (entered.hosts, entered.job) == (False, "theirs")
+
+
+def test_store_that_was_just_opened_gets_the_time_to_be_proved(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own node needs a moment: it is looked at again, rather than left."""
+    trial = _store._serve(port, "theirs", 10)
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        trial.set(_store._PROVED_KEY, "")
+
+    monkeypatch.setattr(_store, "sleep", sleep)
+    assert _store._is_to_stay(_store._client("127.0.0.1", port, 10))
+    assert pauses == [0.05]
 
 
 def test_store_that_is_closed_on_trial_is_nobody(port: int) -> None:
@@ -325,6 +340,18 @@ def test_look_up_that_hangs_is_given_up(port: int, monkeypatch: pytest.MonkeyPat
     with pytest.raises(NotEnteredError, match="^no answer to the look-up of the name$"):
         enter(port, timeout=0.1)
     enough.set()
+
+
+def test_call_that_may_be_given_up_runs_on_a_thread_that_ends_with_the_process() -> None:
+    """Nothing waits at exit for what was given up; its name tells what it is."""
+    thread = bounded(10, "late", threading.current_thread)
+    assert (thread.name, thread.daemon) == ("rdzv-bounded", True)
+
+
+def test_name_without_an_address(port: int) -> None:
+    """A look-up may succeed and bring nothing."""
+    with pytest.raises(OSError, match="^the name has no address$"):
+        _reach.reach([], port, 10)
 
 
 def test_zone_of_an_address_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
