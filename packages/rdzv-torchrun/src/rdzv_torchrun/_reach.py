@@ -49,6 +49,8 @@ def reach(addresses: list[str], port: int, seconds: float) -> str:
                 if connection.getsockname() != connection.getpeername():
                     return address
                 failure = ConnectionRefusedError("nobody but the connection itself")
+                # What is left of it must not keep a server from this port for a minute.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         except OSError as error:  # a time-out is what costs here
             failure = error
     try:
