@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import socket
 import sys
@@ -24,8 +25,11 @@ def jobs() -> Iterator[Jobs]:
 
 @pytest.fixture
 def port() -> int:
-    """A port that was free a moment ago, below those that the system gives to outgoing connections."""
-    for candidate in range(21000 + hash(str(sys.argv)) % 1000, 32000):
+    """A port that was free a moment ago, below those that the system gives to outgoing connections.
+
+    Processes that run these tests at once begin at ports of their own.
+    """
+    for candidate in range(21000 + os.getpid() % 100 * 100, 32000):
         if candidate not in _given:
             _given.add(candidate)
             with socket.socket() as trial:
