@@ -373,7 +373,7 @@ def test_connection_that_meets_itself_is_nobody(port: int) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "socket", Itself)
-        with pytest.raises(ConnectionRefusedError):
+        with pytest.raises(ConnectionRefusedError, match="^nobody but the connection itself$"):
             _reach.reach(["127.0.0.1"], port, 10)
     assert met == [True]
     assert server(port).port == port
