@@ -379,6 +379,14 @@ def test_connection_that_meets_itself_is_nobody(port: int) -> None:
     assert server(port).port == port
 
 
+def test_what_is_left_of_old_connections_does_not_keep_the_port(port: int) -> None:
+    """A job that is started again finds those of the one before, for a minute."""
+    with socket.create_server(("127.0.0.1", port)) as listener, socket.create_connection(("127.0.0.1", port)) as caller:
+        listener.accept()[0].close()  # first, so that it is this end that waits
+        assert caller.recv(1) == b""
+    _reach.check_free(port)
+
+
 def test_first_address_that_answers_is_taken(port: int) -> None:
     """A name may stand for addresses of which some have gone."""
     with socket.create_server(("127.0.0.3", port)):

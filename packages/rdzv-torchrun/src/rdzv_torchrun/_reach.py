@@ -61,7 +61,7 @@ def reach(addresses: list[str], port: int, seconds: float) -> str:
 
 def check_free(port: int) -> None:
     """Raise OSError where nobody could listen on this port of all addresses. Asked first, since PyTorch prints it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+    with socket.socket() as trial:
         if os.name == "posix":
             # As PyTorch's server does: what is left of old connections does not count. Windows means otherwise.
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
