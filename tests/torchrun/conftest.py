@@ -29,15 +29,10 @@ def port() -> int:
     """A free port, below those that the system gives to outgoing connections; any, as others may run these tests too."""
     while True:
         candidate = 12000 + int.from_bytes(os.urandom(2), "big") % 20000
-        if candidate not in _given:
-            _given.add(candidate)
-            with socket.socket() as trial, contextlib.suppress(OSError):
-                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                trial.bind(("", candidate))
-                return candidate
-
-
-_given: set[int] = set()
+        with socket.socket() as trial, contextlib.suppress(OSError):
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(("", candidate))
+            return candidate
 
 
 @pytest.fixture

@@ -17,6 +17,9 @@ from jobs import listeners
 from rdzv_hostmatch import match_host
 from rdzv_torchrun import _handler, get_handler
 
+Said = Callable[[], list[tuple[str, str]]]
+"""What was logged so far: levels and lines."""
+
 
 @pytest.fixture
 def create(parameters: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
@@ -101,8 +104,8 @@ def test_parameters_are_left_alone(parameters: Callable[..., Any]) -> None:
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, str]]]:
-    """What this backend has logged, levels and lines, once all look-ups for it have ended."""
+def said(caplog: pytest.LogCaptureFixture) -> Said:
+    """What this backend has logged, asked for once all look-ups for it have ended."""
     from rdzv_torchrun._torch import LOGGER
 
     caplog.set_level("INFO", LOGGER.name)
@@ -116,33 +119,28 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, str]]
     return said
 
 
-LOOPBACK = str(match_host("127.0.0.1"))
-
-
-def test_second_handler_of_a_job_is_a_client(
-    create: Callable[..., Any], said: Callable[[], list[tuple[str, str]]], port: int
-) -> None:
+def test_second_handler_of_a_job_is_a_client(create: Callable[..., Any], said: Said, port: int) -> None:
     """The inferred yes falls back to client where somebody of the job hosts already; both say what they are, and why."""
     first, second = create(max_nodes=2), create(max_nodes=2)
     first.set_closed()
     assert second.is_closed()
-    lines = said()
+    lines, why = said(), match_host("127.0.0.1")
     assert sorted(line for _, line in lines if line.startswith("rdzv: this node")) == [
-        f"rdzv: this node hosts the store at 127.0.0.1:{port}: {LOOPBACK}",
-        f"rdzv: this node is a client of the store at 127.0.0.1:{port}: {LOOPBACK}",
+        f"rdzv: this node hosts the store at 127.0.0.1:{port}: {why}",
+        f"rdzv: this node is a client of the store at 127.0.0.1:{port}: {why}",
     ]
     warnings = [line for level, line in lines if level == "WARNING"]
     assert len(warnings) == 2
     assert all(line.startswith(f"rdzv: 127.0.0.1:{port}: loopback leads every machine to itself") for line in warnings)
 
 
-def test_job_of_one_node_has_no_warnings(create: Callable[..., Any], said: Callable[[], list[tuple[str, str]]]) -> None:
+def test_job_of_one_node_has_no_warnings(create: Callable[..., Any], said: Said) -> None:
     """No other node can misunderstand the endpoint."""
     create()
     assert {level for level, _ in said()} == {"INFO"}
 
 
-def test_unknown_option_is_a_warning(create: Callable[..., Any], said: Callable[[], list[tuple[str, str]]]) -> None:
+def test_unknown_option_is_a_warning(create: Callable[..., Any], said: Said) -> None:
     """It may be PyTorch's of a later release, so it is passed on."""
     create(matchwait=3)
     assert ("WARNING", "rdzv: unknown option 'matchwait' in --rdzv-conf: is match_wait meant?") in said()
@@ -176,7 +174,7 @@ def test_what_pytorch_gets(monkeypatch: pytest.MonkeyPatch, parameters: Callable
 def test_node_that_others_may_not_find(
     monkeypatch: pytest.MonkeyPatch,
     create: Callable[..., Any],
-    said: Callable[[], list[tuple[str, str]]],
+    said: Said,
     local_addr: str | None,
     max_nodes: int,
     is_loopback: bool,
@@ -209,7 +207,7 @@ def test_told_to_host_where_the_port_is_taken(parameters: Callable[..., Any], po
         get_handler()(parameters(is_host=1))
 
 
-def test_told_not_to_host(parameters: Callable[..., Any], said: Callable[[], list[tuple[str, str]]], port: int) -> None:
+def test_told_not_to_host(parameters: Callable[..., Any], said: Said, port: int) -> None:
     """is_host=0 is obeyed: no server is opened, and the error has the facts, whatever the endpoint means here."""
     from torch.distributed.elastic.rendezvous.api import RendezvousConnectionError
 
@@ -266,7 +264,7 @@ def test_store_of_another_job(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     create: Callable[..., Any],
-    said: Callable[[], list[tuple[str, str]]],
+    said: Said,
     port: int,
 ) -> None:
     """A job of one node goes elsewhere, under the same conditions; any other enters it, and is warned."""
