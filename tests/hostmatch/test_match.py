@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import pickle
 import socket
+import threading
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rdzv_hostmatch import HostMatch, MatchRule, _match, _result, match_host, matches_machine_hostname
+from rdzv_hostmatch import HostMatch, MatchRule, _lookup, _match, _result, match_host, matches_machine_hostname
 
 # What the resolver of the made-up machine, node0 with 10.0.0.5, knows in the table below.
 ANSWERS: dict[str, object] = {
@@ -245,6 +246,34 @@ def test_addresses_of_the_own_name_are_compared_as_addresses(machine: Any) -> No
     machine.answers["node0"] = ["fe80::5"]
     assert matches_machine_hostname("fe80::5%eth7")
     assert not matches_machine_hostname("fe80::6%eth7")
+
+
+def test_the_own_name_may_be_found_at_any_moment(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the answer to the look-up counts that was there when it was asked for, but the one that is there in time."""
+
+    class EndsWhenAsked(_lookup.Lookup):
+        """A look-up that ends right after it was asked for the first time whether it has."""
+
+        def __init__(self, *args: Any) -> None:
+            self.has_ended = threading.Event()
+            self.was_asked = False
+            super().__init__(*args)
+
+        @property  # type: ignore[override]
+        def done(self) -> bool:
+            has_ended, self.was_asked = self.was_asked, True
+            assert self.has_ended.wait(60)
+            return has_ended
+
+        @done.setter
+        def done(self, done: bool) -> None:
+            if done:
+                self.has_ended.set()
+
+    monkeypatch.setattr(_lookup, "Lookup", EndsWhenAsked)
+    machine.answers.update({"node0": ["203.0.113.9"], "elastic": ["203.0.113.9"]})
+    assert match_host("203.0.113.9").rule is MatchRule.OWN_NAME_ADDRESS
+    assert match_host("elastic").rule is MatchRule.OWN_NAME_ADDRESS
 
 
 def test_a_wildcard_that_the_own_name_resolves_to_is_a_yes_as_in_pytorch(machine: Any) -> None:

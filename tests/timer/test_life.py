@@ -305,6 +305,54 @@ def test_a_cancel_just_before_the_call_prevents_it(monkeypatch: pytest.MonkeyPat
     assert timer.ticks == 0
 
 
+@pytest.mark.parametrize("timeout", [None, 60])
+@pytest.mark.parametrize("asked", [1, 2, 3])
+def test_a_tick_that_comes_during_a_cancel_is_no_call(monkeypatch: pytest.MonkeyPatch, asked: int, timeout: int | None) -> None:
+    """The thread may take the lock, only to find out that it has to end, whenever cancel has just found it free."""
+    is_due, taken, may_find_out = threading.Event(), threading.Event(), threading.Event()
+
+    class Calling:
+        """The lock around calls, which the thread takes after so many questions whether it is taken, and keeps."""
+
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+            self.questions = 0
+
+        def locked(self) -> bool:
+            is_locked = self.lock.locked()
+            self.questions += 1
+            if self.questions == asked:
+                is_due.set()
+                assert taken.wait(60)
+            return is_locked
+
+        def __enter__(self) -> None:
+            self.lock.acquire()
+            taken.set()
+            assert may_find_out.wait(60)
+
+        def __exit__(self, *exc_info: object) -> None:
+            self.lock.release()
+
+    join = threading.Thread.join
+
+    def let_it_end(thread: threading.Thread, timeout: float | None = None) -> None:
+        is_due.set()
+        may_find_out.set()
+        join(thread, timeout)
+
+    monkeypatch.setattr(_run, "wait", lambda wake, seconds: not is_due.wait(60))
+    monkeypatch.setattr(_run, "monotonic_ns", lambda: is_due.is_set() * 3601 * 10**9)
+    timer = PeriodicTimer(HOUR, print)
+    timer.start()
+    [run] = timer._runs.values()
+    monkeypatch.setattr(run, "calling", Calling())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", let_it_end)
+        assert timer.cancel(timeout) is True
+    assert timer.ticks == 0
+
+
 def test_a_cancel_that_interrupts_a_cancel_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal handler that cancels, where it has interrupted a cancel of the same timer, gets False at once."""
     answers: list[bool] = []

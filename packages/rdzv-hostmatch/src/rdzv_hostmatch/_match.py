@@ -192,20 +192,22 @@ class _Question:
         until = deadline - self.probe_reserve
         half = monotonic() + (self.timeout - self.probe_reserve) / 2
         while True:
+            now = monotonic()
             matched = None
+            # Asked once a turn: what ends after this is looked at in the next one.
+            own_done = own is None or own.done
             if given and given.done:
                 self.addresses, self.error, given = given.addresses, given.error, None
                 matched = self._by_kernel(deadline)
-            if own and own.done:
+            if own and own_done:
                 matched = matched or self._by_own_name(own)
             if matched or (rule and not given):
                 return rule or matched
-            now = monotonic()
             is_own_due = not (rule or own) and (now >= half or not given)
             if is_own_due and _can_be_looked_up(self.machine_name):
                 own = self.lookups.start(self.machine_name)
                 continue
-            if not given and (own is None or own.done):
+            if not given and own_done:
                 return rule
             if now >= until:
                 if given:

@@ -157,11 +157,12 @@ class Run:
             # In a child that was forked from here, by a signal handler, the lock stays locked and the thread is gone.
             while timeout is None and self.calling.locked() and self.thread.is_alive():
                 self.thread.join(_PATIENCE)
-            if self.calling.locked():
+            if timeout is not None and self.calling.locked():
                 self.thread.join(timeout)
-            for _ in range(_ATTEMPTS):
                 if self.calling.locked():
-                    break
+                    return not self.thread.is_alive()
+            # No call follows any more. Whoever may hold the lock now does so to find that out, so it is not asked again.
+            for _ in range(_ATTEMPTS):
                 self.thread.join(_PATIENCE / _ATTEMPTS)
                 if not self.thread.is_alive():
                     break
