@@ -259,7 +259,7 @@ def test_the_own_name_may_be_found_at_any_moment(machine: Any, monkeypatch: pyte
             self.was_asked = False
             super().__init__(*args)
 
-        @property  # type: ignore[override]
+        @property
         def done(self) -> bool:
             has_ended, self.was_asked = self.was_asked, True
             assert self.has_ended.wait(60)
