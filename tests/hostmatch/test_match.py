@@ -249,7 +249,7 @@ def test_addresses_of_the_own_name_are_compared_as_addresses(machine: Any) -> No
 
 
 def test_the_own_name_may_be_found_at_any_moment(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not the answer to the look-up counts that was there when it was asked for, but the one that is there in time."""
+    """A look-up of the own name that ends between two looks at it still counts."""
 
     class EndsWhenAsked(_lookup.Lookup):
         """A look-up that ends right after it was asked for the first time whether it has."""
