@@ -193,7 +193,7 @@ def probe(data: bytes) -> None:
 
 
 class _Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only while somebody sleeps, faster each time: waiting for 1e300 seconds is a thousand rounds."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -202,7 +202,7 @@ class _Clock:
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        self.now += seconds
+        self.now += seconds + self.now
 
 
 def command(data: bytes) -> None:
@@ -211,8 +211,6 @@ def command(data: bytes) -> None:
     A byte of zero ends an argument, as it does for the operating system.
     """
     arguments = [text_of(piece) for piece in data.split(b"\0")]
-    if any("e" in argument.lower() and argument[:1] in "0123456789" for argument in arguments):
-        return  # 1e300 seconds of waiting would be as many rounds on this clock
     out, err = io.StringIO(), io.StringIO()
     clock = _Clock()
     with contextlib.ExitStack() as stack:
