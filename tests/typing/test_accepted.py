@@ -29,13 +29,25 @@ def endpoints(error: EndpointError) -> None:
 
 def options(error: ConfigError, parameters: Mapping[str, object]) -> None:
     """Options."""
+    parsed = rdzv.parse_rendezvous_config("a=1")
     assert_type(rdzv.parse_rendezvous_config("a=1", unique_keys=True, known={"a"}), dict[str, str])
-    assert_type(get_as_bool(parameters, "a", True), bool | None)
+    assert_type(get_as_bool(parsed, "a"), bool | None)
     assert_type(get_as_int({"a": "1"}, "a"), int | None)
-    assert_type(get_as_float(rdzv.parse_rendezvous_config("a=1"), "a"), float | None)
-    assert_type(get_as_timedelta(parameters, "a", timedelta(1)), timedelta | None)
+    assert_type(get_as_float(parsed, "a", None), float | None)
+    assert_type(get_as_timedelta(parameters, "a"), timedelta | None)
     assert_type(format_rendezvous_config({"a": True, "b": 1.5, "c": timedelta(1), "d": "x"}), str)
     assert_type(error.span, tuple[int, int] | None)
+
+
+def defaults(parsed: dict[str, str], parameters: Mapping[str, object], perhaps: int | None) -> None:
+    """With a default the result is not None, unless the default or a value of the mapping may be None."""
+    assert_type(get_as_bool(parsed, "a", False), bool)
+    assert_type(get_as_int(parsed, "a", 1), int)
+    assert_type(get_as_int({"a": True, "b": 1.5, "c": timedelta(1), "d": "x"}, "a", default=1), int)
+    assert_type(get_as_float(parsed, "a", 1), float)
+    assert_type(get_as_timedelta(parsed, "a", timedelta(seconds=1)).total_seconds(), float)
+    assert_type(get_as_int(parsed, "a", perhaps), int | None)
+    assert_type(get_as_int(parameters, "a", 1), int | None)
 
 
 def hosts() -> None:

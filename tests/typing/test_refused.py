@@ -19,7 +19,7 @@ def refused(match: HostMatch) -> None:
     parse_rendezvous_endpoint("node0")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     try_parse_port(80)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     parse_rendezvous_config("a=1", True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    get_as_int("a=1", "a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    get_as_int("a=1", "a")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     format_rendezvous_config({"a": None})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
     match_host("node0", 5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     match_host("node0", probe_port="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -4,6 +4,9 @@ The words and the errors are those of ``RendezvousParameters`` in ``torch.distri
 over any mapping: what the parser returns, or ``params.config`` in a rendezvous back end of PyTorch's. They go further: floats
 and durations are read too, and a list or an infinity, for which torch's ``get_as_int`` raises TypeError or OverflowError, is a
 ConfigError here. A key that is missing reads as the default; a stored None, or a default of None, reads as None.
+
+The types say so: with a default that is not None the result is not None, if the mapping's values cannot be None. Those of a
+``dict[str, str]``, which the parser returns, cannot; those of a ``Mapping[str, object]`` can, and the result stays optional.
 """
 
 from __future__ import annotations
@@ -14,9 +17,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
+    from typing import overload
 
 _TRUE = (1, "1", "true", "t", "yes", "y")
 _FALSE = (0, "0", "false", "f", "no", "n")
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def get_as_bool(options: Mapping[str, str | float | timedelta], key: str, default: bool) -> bool: ...
+    @overload
+    def get_as_bool(options: Mapping[str, object], key: str, default: bool | None = None) -> bool | None: ...
 
 
 def get_as_bool(options: Mapping[str, object], key: str, default: bool | None = None) -> bool | None:
@@ -25,7 +37,7 @@ def get_as_bool(options: Mapping[str, object], key: str, default: bool | None = 
     Args:
         options: What the parser returned, or any other mapping.
         key: Which option.
-        default: What a missing key reads as.
+        default: What a missing key reads as. A stored None reads as None all the same, as in PyTorch.
 
     Raises:
         ConfigError: The value is anything else.
@@ -44,13 +56,21 @@ def get_as_bool(options: Mapping[str, object], key: str, default: bool | None = 
     raise _unreadable(key, "boolean", "Write 1 or 0, true or false, yes or no.")
 
 
+if TYPE_CHECKING:
+
+    @overload
+    def get_as_int(options: Mapping[str, str | float | timedelta], key: str, default: int) -> int: ...
+    @overload
+    def get_as_int(options: Mapping[str, object], key: str, default: int | None = None) -> int | None: ...
+
+
 def get_as_int(options: Mapping[str, object], key: str, default: int | None = None) -> int | None:
     """Read an option as an int, by the rules of :class:`int`.
 
     Args:
         options: What the parser returned, or any other mapping.
         key: Which option.
-        default: What a missing key reads as.
+        default: What a missing key reads as. A stored None reads as None all the same, as in PyTorch.
 
     Raises:
         ConfigError: The value is no int and cannot be read as one.
@@ -67,13 +87,21 @@ def get_as_int(options: Mapping[str, object], key: str, default: int | None = No
         raise _unreadable(key, "integer", "Write a whole number.") from error
 
 
+if TYPE_CHECKING:
+
+    @overload
+    def get_as_float(options: Mapping[str, str | float | timedelta], key: str, default: float) -> float: ...
+    @overload
+    def get_as_float(options: Mapping[str, object], key: str, default: float | None = None) -> float | None: ...
+
+
 def get_as_float(options: Mapping[str, object], key: str, default: float | None = None) -> float | None:
     """Read an option as a float, by the rules of :class:`float`.
 
     Args:
         options: What the parser returned, or any other mapping.
         key: Which option.
-        default: What a missing key reads as.
+        default: What a missing key reads as. A stored None reads as None all the same, as in PyTorch.
 
     Raises:
         ConfigError: The value is no number and cannot be read as one.
@@ -90,6 +118,14 @@ def get_as_float(options: Mapping[str, object], key: str, default: float | None 
         raise _unreadable(key, "float", "Write a number.") from error
 
 
+if TYPE_CHECKING:
+
+    @overload
+    def get_as_timedelta(options: Mapping[str, str | float | timedelta], key: str, default: timedelta) -> timedelta: ...
+    @overload
+    def get_as_timedelta(options: Mapping[str, object], key: str, default: timedelta | None = None) -> timedelta | None: ...
+
+
 def get_as_timedelta(options: Mapping[str, object], key: str, default: timedelta | None = None) -> timedelta | None:
     """Read an option as a timedelta: a number of seconds, by the rules of :class:`float`, or a timedelta already.
 
@@ -98,7 +134,7 @@ def get_as_timedelta(options: Mapping[str, object], key: str, default: timedelta
     Args:
         options: What the parser returned, or any other mapping.
         key: Which option.
-        default: What a missing key reads as.
+        default: What a missing key reads as. A stored None reads as None all the same, as in PyTorch.
 
     Raises:
         ConfigError: The value is no number of seconds, or more of them than a timedelta holds.
