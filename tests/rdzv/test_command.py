@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import zipapp
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -237,6 +241,58 @@ def test_help_and_version(rdzv: Any) -> None:
     for arguments in (["--help"], ["check", "--help"]):
         assert _command._EXAMPLES in rdzv(*arguments).out
     assert rdzv("--version").out == f"rdzv {version('rdzv')}\n"
+
+
+NO_VERSION = "rdzv (version unknown: no package metadata found)\n"
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """The set without the metadata that an installer adds, and a program that starts it."""
+    for package in ("rdzv", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_timer"):
+        (source,) = importlib.import_module(package).__path__
+        shutil.copytree(source, tmp_path / "sources" / package)
+    (tmp_path / "sources" / "__main__.py").write_text("from rdzv._command import main\nraise SystemExit(main())\n")
+    return tmp_path / "sources"
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zipapp"])
+def test_it_runs_without_metadata(sources: Path, packed: bool) -> None:
+    """Out of a folder or a zipapp; only --version misses it, and says so."""
+    app = sources.with_suffix(".pyz") if packed else sources
+    if packed:
+        zipapp.create_archive(sources, app)
+    # -I -S: without the folders in which this environment has the metadata.
+    start = [sys.executable, "-I", "-S", str(app)]
+    ran = subprocess.run([*start, "check", "127.0.0.1", "--quiet"], capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (HOST, "", "")
+    ran = subprocess.run([*start, "--version"], capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, NO_VERSION, "")
+
+
+@pytest.mark.parametrize("metadata", [None, "Name: rdzv\n"])
+def test_damaged_metadata_has_no_version(
+    rdzv: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, metadata: str | None
+) -> None:
+    """As an interrupted installation leaves it."""
+    folder = tmp_path / "rdzv-1.dist-info"
+    folder.mkdir()
+    if metadata:
+        (folder / "METADATA").write_text(metadata)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ran = rdzv("--version")
+    assert (ran.status, ran.out) == (0, NO_VERSION)
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="elsewhere what is needed brings some of these along")
+def test_a_check_loads_nothing_that_it_does_not_need(sources: Path) -> None:
+    """Not what looks up the version, formats help, JSON or errors, or logs."""
+    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from rdzv._command import main; main(); print(*sys.modules)"
+    command = [sys.executable, "-I", "-S", "-c", program, str(sources), "check", "127.0.0.1", "--quiet"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    unneeded = {"email", "importlib.metadata", "json", "logging", "shutil", "unicodedata"}
+    assert "rdzv_hostmatch" in ran.stdout.split()
+    assert not unneeded.intersection(ran.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import io
 import os
 import signal
 import sys
-import threading
+from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ exit status:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, those of the process by default, and return its exit status."""
-    if threading.current_thread() is threading.main_thread():
+    with contextlib.suppress(ValueError):  # On another thread than the main one signals are not ours.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _end)
     for stream in (sys.stdout, sys.stderr):
@@ -57,6 +57,19 @@ def _end(signum: int, frame: object) -> NoReturn:
     os._exit(128 + signum)
 
 
+class _Version(argparse.Action):
+    """Look the version up only where it is asked for: that takes as long as a whole check."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        found = None
+        with contextlib.suppress(Exception):  # For damaged metadata each Python has an error of its own.
+            found = version("rdzv")
+        _print(f"rdzv {found or '(version unknown: no package metadata found)'}", sys.stdout)
+        parser.exit()
+
+
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -72,12 +85,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from importlib.metadata import version
-
-    raw = argparse.RawDescriptionHelpFormatter
+    # Asked for the width of the terminal, argparse would load several modules with each start, help or no help.
+    raw = partial(argparse.RawDescriptionHelpFormatter, width=80)
     question = "Where does a distributed job meet, and is it here?"
     parser = _Parser(prog="rdzv", description=question, epilog=_EXAMPLES, formatter_class=raw)
-    parser.add_argument("--version", action="version", version=f"rdzv {version('rdzv')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     about = "Decide whether this machine is the one that an endpoint means, as torchrun would, and say why."
     check = commands.add_parser("check", help=about, description=about, epilog=_EXAMPLES, formatter_class=raw)
