@@ -22,7 +22,7 @@ import pytest
 from rdzv import ConfigError, _advice, _command
 from rdzv_hostmatch import HostMatch, MatchRule
 
-HOST, NOT_HOST, BAD_INPUT, UNDECIDED, FAULT, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 70, 130, 143
+HOST, NOT_HOST, BAD_INPUT, UNDECIDED, FAULT = 0, 1, 2, 3, 70
 
 
 @pytest.fixture(autouse=True)
@@ -505,11 +505,12 @@ PHASES = {
 }
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without asking its handlers")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
-@pytest.mark.parametrize("phase", PHASES)
-def test_a_signal_ends_it_at_once_whatever_it_is_doing(phase: str, number: signal.Signals, status: int) -> None:
-    """With 128 and the number of the signal, as shells count, and without a word."""
+POSIX = pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without asking its handlers")
+ENDING = [signal.SIGINT, signal.SIGTERM]
+
+
+def command_that_stays(phase: str) -> list[str]:
+    """A check that says "ready" on stderr, and stays in that phase."""
     program = f"""if True:
         import os, socket, sys, threading
         import rdzv._command, rdzv_hostmatch._match, rdzv_hostmatch._probe
@@ -530,25 +531,74 @@ def test_a_signal_ends_it_at_once_whatever_it_is_doing(phase: str, number: signa
     """
     host = "late" if phase in ("looking up", "waiting for a name") else "203.0.113.9"
     arguments = [] if phase.startswith("printing") else ["--quiet", "--probe", "--wait", "600"]
-    command = [sys.executable, "-c", program, "check", f"{host}:1", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    return [sys.executable, "-c", program, "check", f"{host}:1", *arguments]
+
+
+def end_when_ready(command: list[str], number: signal.Signals) -> tuple[int, bytes]:
+    """The status of a command whose process group gets the signal once it is ready, and what came to stderr after that."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == b"ready\n"
         # Again, should one come just before Python begins to wait in the system: it is noticed only when that returns.
         while process.poll() is None:
-            process.send_signal(number)
+            os.killpg(process.pid, number)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(1)
-        assert (process.returncode, process.stderr.read()) == (status, b"")
+        return process.returncode, process.stderr.read()
 
 
-@pytest.mark.parametrize(("number", "status"), [(2, INTERRUPTED), (15, TERMINATED)])
-def test_a_signal_s_status_is_128_and_its_number(monkeypatch: pytest.MonkeyPatch, number: int, status: int) -> None:
-    """And nothing else of Python's runs any more."""
-    ended: list[int] = []
-    monkeypatch.setattr(os, "_exit", ended.append)
-    _command._end(number, None)
-    assert ended == [status]
+@POSIX
+@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_signal_ends_it_at_once_whatever_it_is_doing(phase: str, number: signal.Signals) -> None:
+    """It dies of the signal itself, without a word."""
+    assert end_when_ready(command_that_stays(phase), number) == (-number, b"")
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash, whose loops go on unless the command dies of the signal")
+def test_ctrl_c_ends_a_loop_of_the_shell_round_it() -> None:
+    """Bash goes on with a loop if the command of that turn ends by itself."""
+    loop = ["bash", "-c", 'for turn in 1 2 3; do "$@"; done; exit 0', "bash", *command_that_stays("waiting for a name")]
+    assert end_when_ready(loop, signal.SIGINT) == (-signal.SIGINT, b"")
+
+
+FIRST = ["unshare", "--pid", "--fork"]
+
+
+def can_be_first() -> bool:
+    """Whether this user may start the first process of a pid namespace."""
+    return shutil.which("unshare") is not None and subprocess.run([*FIRST, "true"], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not can_be_first(), reason="needs Linux, unshare(1), and the right to make a pid namespace")
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_it_as_the_first_process_of_a_container(number: signal.Signals) -> None:
+    """Which the kernel does not let die of a signal: with 128 and its number, as shells count."""
+    assert end_when_ready([*FIRST, *command_that_stays("waiting for a name")], number) == (128 + number, b"")
+
+
+@POSIX
+def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
+    """As behind a script's "&"."""
+    program = "import signal, rdzv._command; rdzv._command._check = lambda _: signal.raise_signal(2) or 3; "
+    command = [sys.executable, "-c", program + "raise SystemExit(rdzv._command.main())", "check", "localhost"]
+    ran = subprocess.run(["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command], capture_output=True, timeout=120)
+    assert (ran.returncode, ran.stderr) == (3, b"")
+
+
+@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("system", ["linux", "win32"])
+def test_where_the_signal_does_not_end_it_its_status_is_128_and_the_number(
+    monkeypatch: pytest.MonkeyPatch, system: str, number: signal.Signals
+) -> None:
+    """The signal is sent where that could end it, and nothing else of Python's runs any more."""
+    ended: list[object] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", system)
+        patch.setattr(signal, "raise_signal", lambda number: ended.append((number, signal.getsignal(number))))
+        patch.setattr(os, "_exit", ended.append)
+        _command._end(number, None)
+    assert ended == [(number, signal.SIG_DFL)] * (system != "win32") + [128 + number]
 
 
 def test_a_wait_is_logged_and_nothing_else(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:

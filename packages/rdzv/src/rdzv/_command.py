@@ -1,8 +1,8 @@
 """The command ``rdzv``: what the distributions decide, for a person or a script to read.
 
 ``rdzv check ENDPOINT`` says whether this machine is the one that the endpoint means, why, and what may go wrong. Its exit
-status is 0 (this machine is the host), 1 (it is not), 2 (bad input), 3 (undecided), 70 (a fault of this program), 130 and 143
-(ended by SIGINT, SIGTERM).
+status is 0 (this machine is the host), 1 (it is not), 2 (bad input), 3 (undecided) or 70 (a fault of this program). SIGINT and
+SIGTERM end it at once, and a shell shows them as 130 and 143.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ examples:
   rdzv check node0:29400 --json | jq .answer      true, false or null
 
 exit status:
-  0 this machine is the host   1 it is not   2 bad input   3 undecided   70 a fault of rdzv   130, 143 SIGINT, SIGTERM
+  0 this machine is the host   1 it is not   2 bad input   3 undecided   70 a fault of rdzv
+  SIGINT and SIGTERM end it at once; a shell shows 130 and 143
 """
 
 
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, those of the process by default, and return its exit status."""
     with contextlib.suppress(ValueError):  # On another thread than the main one signals are not ours.
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _end)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as behind a script's "&"
+                signal.signal(number, _end)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -52,8 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end(signum: int, frame: object) -> NoReturn:
-    # Nothing is left to be put away, and an exception would have to find its way out of wherever the signal has struck. With a
-    # handler of its own it also ends where the kernel ignores signals that nobody handles: as the first process of a container.
+    # There is nothing to clean up, and an exception might be swallowed by the code that the signal has interrupted. It is sent
+    # again because a shell ends its own loop only if the command has died of the signal itself.
+    signal.signal(signum, signal.SIG_DFL)
+    if sys.platform != "win32":  # There it would end with the status 3, which means "undecided".
+        signal.raise_signal(signum)
+    # The first process of a container does not die of it: the kernel ignores what such a process does not handle.
     os._exit(128 + signum)
 
 
