@@ -432,6 +432,32 @@ def test_what_a_stream_cannot_print_is_escaped_and_all_is_written_at_once(monkey
         assert b"  b\\xfccher:x\n" in streams["stderr"].getvalue()
 
 
+UNDERLINED = [
+    ("ascii", "bücher:x", "  b\\xfccher:x\n            ^\n"),
+    ("ascii", "節点:x", "  \\u7bc0\\u70b9:x\n               ^\n"),
+    ("ascii", "ü b:1", "  \\xfc b:1\n  ^^^^^^\n"),
+    ("latin-1", "bücher節:x", "  bücher\\u7bc0:x\n               ^\n"),
+    ("latin-1", "\x9fü:x", "  \\x9fü:x\n        ^\n"),
+    ("utf-8", "bücher:x", "  bücher:x\n         ^\n"),
+    ("utf-8", "節点:x", "  節点:x\n       ^\n"),
+    ("utf-8", "กิ\ufe0f:x", "  กิ\ufe0f:x\n    ^\n"),
+    ("gb18030", "節\udcff:x", "  節\\udcff:x\n           ^\n"),
+    ("utf-16-le", "bücher節:x", "  bücher節:x\n           ^\n"),
+]
+
+
+@pytest.mark.parametrize(("encoding", "endpoint", "shown"), UNDERLINED)
+def test_the_underline_is_below_the_bad_part_in_any_encoding(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, endpoint: str, shown: str
+) -> None:
+    """What the stream cannot encode takes more columns, escaped; a wide character takes two, a mark above a letter none."""
+    stream = io.BytesIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", io.TextIOWrapper(stream, encoding=encoding, newline="\n"))
+        assert _command.main(["check", endpoint]) == BAD_INPUT
+        assert shown in stream.getvalue().decode(encoding)
+
+
 def test_a_no_says_that_it_was_not_probed(rdzv: Any) -> None:
     """An address that something translates would need the probe."""
     assert "not probed" in rdzv("check", "203.0.113.9:1").out

@@ -211,7 +211,7 @@ def _complain(message: str, hint: str, text: str = "", span: tuple[int, int] | N
     lines = [f"rdzv: {_escaped(message)}"]
     if span:
         start, end = span
-        before, bad, after = _escaped(text[:start]), _escaped(text[start:end]), _escaped(text[end:])
+        before, bad, after = map(_as_on_stderr, (text[:start], text[start:end], text[end:]))
         lines += [f"  {before}{bad}{after}", f"  {' ' * _columns(before)}{'^' * max(1, _columns(bad))}"]
     lines.append(f"  {_escaped(hint)}")
     with contextlib.suppress(OSError):  # Where nobody can be told, the exit status tells.
@@ -234,11 +234,17 @@ def _print(text: str, stream: TextIO | None, end: str = "\n") -> None:
         raise
 
 
-def _columns(text: str) -> int:
-    """How many columns of a terminal the text fills."""
-    from unicodedata import combining, east_asian_width
+def _as_on_stderr(text: str) -> str:
+    """The text escaped, also where the encoding of stderr lacks a character."""
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    return _escaped(text.encode(encoding, "backslashreplace").decode(encoding))
 
-    return sum(0 if combining(character) else 1 + (east_asian_width(character) in "FW") for character in text)
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal the text fills: a mark none, a wide character of East Asia two."""
+    from unicodedata import category, east_asian_width
+
+    return sum(0 if category(c) in ("Mn", "Me") else 1 + (east_asian_width(c) in "FW") for c in text)
 
 
 def _escaped(text: str) -> str:
