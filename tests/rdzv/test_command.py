@@ -640,21 +640,23 @@ def test_a_wait_is_logged_and_nothing_else(rdzv: Any, monkeypatch: pytest.Monkey
     assert set_up == [{"level": logging.INFO, "format": "rdzv: %(message)s"}]
 
 
+LATE = """if True:
+    import socket, sys, rdzv._command, rdzv_hostmatch._match
+    asked = []
+    def getaddrinfo(host, *_, **__):
+        asked.append(host)
+        if asked.count("late") < 2:
+            raise socket.gaierror("no such name")
+        return [(None, None, 0, "", ("127.0.0.1", 0))]
+    socket.getaddrinfo = getaddrinfo
+    rdzv_hostmatch._match.sleep = lambda seconds: None
+    sys.exit(rdzv._command.main(sys.argv[1:]))
+"""
+
+
 def test_a_wait_is_reported_on_stderr() -> None:
     """Whoever waits for a name sees what for; --quiet does not."""
-    program = """if True:
-        import socket, sys, rdzv._command, rdzv_hostmatch._match
-        asked = []
-        def getaddrinfo(host, *_, **__):
-            asked.append(host)
-            if asked.count("late") < 2:
-                raise socket.gaierror("no such name")
-            return [(None, None, 0, "", ("127.0.0.1", 0))]
-        socket.getaddrinfo = getaddrinfo
-        rdzv_hostmatch._match.sleep = lambda seconds: None
-        sys.exit(rdzv._command.main(sys.argv[1:]))
-    """
-    command = [sys.executable, "-c", program, "check", "late:1", "--wait", "600"]
+    command = [sys.executable, "-c", LATE, "check", "late:1", "--wait", "600"]
     loud = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert loud.returncode == HOST
     assert loud.stderr.startswith("rdzv: 'late' cannot be looked up yet: gaierror: no such name; waited ")
@@ -689,36 +691,67 @@ def test_importing_the_main_module_runs_nothing() -> None:
 
 
 CLOSED, FULL = "closed", "full"
+CAN_BE_FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+def run_with(arguments: list[str], out: str | None, err: str | None) -> subprocess.CompletedProcess[str]:
+    """The command with its streams closed, full, led to a pipe that nobody reads, or taken (None)."""
+    read, write = os.pipe()
+    os.close(read)
+    to = {"pipe": ">&0", CLOSED: ">&-", FULL: ">/dev/full", None: ""}
+    script = f'exec "$@" {to[out]} {"2" + to[err] if err else ""}'
+    # Unbuffered, Python would have nothing left to write at exit.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = ["sh", "-c", script, "sh", sys.executable, *arguments]
+    try:
+        return subprocess.run(command, stdin=write, capture_output=True, text=True, timeout=120, env=environment)
+    finally:
+        os.close(write)
+
+
+CANNOT = "rdzv: The {} cannot be written: {}\n"
+QUIET = "  With --quiet there is none, and the exit status tells.\n"
+NO_SPACE, NO_STREAM = "[Errno 28] No space left on device", "the stream is closed"
+
+
+@CAN_BE_FULL
 @pytest.mark.parametrize(
     ("arguments", "out", "err", "status", "complaint"),
     [
-        (["localhost"], "pipe", None, HOST, ""),
-        (["localhost"], CLOSED, None, HOST, ""),
-        (["localhost"], FULL, None, FAULT, "rdzv: The report cannot be written: [Errno 28] No space left on device\n"),
-        (["localhost"], FULL, FULL, FAULT, ""),
-        (["localhost", "--quiet"], FULL, FULL, HOST, ""),
-        (["a:x"], None, "pipe", BAD_INPUT, ""),
-        (["a:x"], None, CLOSED, BAD_INPUT, ""),
-        (["a:x"], None, FULL, BAD_INPUT, ""),
-        (["a", "--nnodes", "0"], None, FULL, BAD_INPUT, ""),
+        (["check", "localhost"], "pipe", None, HOST, ""),
+        (["check", "localhost"], CLOSED, None, FAULT, CANNOT.format("report", NO_STREAM) + QUIET),
+        (["check", "localhost", "--json"], CLOSED, None, FAULT, CANNOT.format("report", NO_STREAM) + QUIET),
+        (["check", "localhost"], FULL, None, FAULT, CANNOT.format("report", NO_SPACE) + QUIET),
+        (["check", "localhost"], FULL, FULL, FAULT, ""),
+        (["check", "localhost"], CLOSED, CLOSED, FAULT, ""),
+        (["check", "localhost", "--quiet"], FULL, FULL, HOST, ""),
+        (["check", "localhost", "--quiet"], CLOSED, CLOSED, HOST, ""),
+        (["check", "a:x"], None, "pipe", BAD_INPUT, ""),
+        (["check", "a:x"], None, CLOSED, BAD_INPUT, ""),
+        (["check", "a:x"], None, FULL, BAD_INPUT, ""),
+        (["check", "a", "--nnodes", "0"], None, FULL, BAD_INPUT, ""),
+        (["check", "a", "--nnodes", "0"], None, CLOSED, BAD_INPUT, ""),
+        (["--help"], "pipe", None, 0, ""),
+        (["--help"], FULL, None, FAULT, CANNOT.format("help", NO_SPACE)),
+        (["check", "--help"], CLOSED, None, FAULT, CANNOT.format("help", NO_STREAM)),
+        (["--version"], "pipe", None, 0, ""),
+        (["--version"], FULL, None, FAULT, CANNOT.format("version", NO_SPACE)),
+        (["--version"], CLOSED, None, FAULT, CANNOT.format("version", NO_STREAM)),
     ],
 )
 def test_the_status_tells_also_where_nothing_can_be_written(
     arguments: list[str], out: str | None, err: str | None, status: int, complaint: str
 ) -> None:
-    """A reader that has seen enough, a closed stream, a full disk; and what is for stderr never goes to stdout."""
-    read, write = os.pipe()
-    os.close(read)
-    to = {"pipe": ">&0", CLOSED: ">&-", FULL: ">/dev/full", None: ""}
-    command = [sys.executable, "-m", "rdzv", "check", *arguments]
-    script = f'exec "$@" {to[out]} {"2" + to[err] if err else ""}'
-    ran = subprocess.run(["sh", "-c", script, "sh", *command], stdin=write, capture_output=True, text=True, timeout=120)
-    os.close(write)
-    assert (ran.returncode, ran.stdout) == (status, "")
-    assert ran.stderr.startswith(complaint) if complaint else ran.stderr == ""
+    """A reader that has gone has seen enough; a closed stdout or a full disk is a fault. No complaint goes to stdout."""
+    ran = run_with(["-m", "rdzv", *arguments], out, err)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (status, "", complaint)
+
+
+@CAN_BE_FULL
+@pytest.mark.parametrize("err", ["pipe", CLOSED, FULL])
+def test_a_wait_that_cannot_be_reported_changes_no_status(err: str) -> None:
+    """Python's own for what is left unwritten at exit is 120."""
+    assert run_with(["-c", LATE, "check", "late:1", "--wait", "600"], None, err).returncode == HOST
 
 
 class Unwritable(io.StringIO):
@@ -779,7 +812,8 @@ def test_a_closed_stream_is_no_stream(rdzv: Any, monkeypatch: pytest.MonkeyPatch
         patch.setattr(sys, "stderr", None)
         assert rdzv("check", "a:x").status == BAD_INPUT
         patch.setattr(sys, "stdout", None)
-        assert _command.main(["check", "localhost"]) == HOST
+        assert _command.main(["check", "localhost"]) == FAULT
+        assert _command.main(["check", "localhost", "--quiet"]) == HOST
 
 
 def test_the_two_that_escape_do_it_alike() -> None:

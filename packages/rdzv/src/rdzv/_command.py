@@ -1,8 +1,8 @@
 """The command ``rdzv``: what the distributions decide, for a person or a script to read.
 
 ``rdzv check ENDPOINT`` says whether this machine is the one that the endpoint means, why, and what may go wrong. Its exit
-status is 0 (this machine is the host), 1 (it is not), 2 (bad input), 3 (undecided) or 70 (a fault of this program). SIGINT and
-SIGTERM end it at once, and a shell shows them as 130 and 143.
+status is 0 (this machine is the host), 1 (it is not), 2 (bad input), 3 (undecided) or 70 (the report cannot be written, or a
+fault of this program). SIGINT and SIGTERM end it at once, and a shell shows them as 130 and 143.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ examples:
   rdzv check node0:29400 --json | jq .answer      true, false or null
 
 exit status:
-  0 this machine is the host   1 it is not   2 bad input   3 undecided   70 a fault of rdzv
+  0 this machine is the host   1 it is not   2 bad input   3 undecided
+  70 the report cannot be written, as on a full disk, or a fault of rdzv
   SIGINT and SIGTERM end it at once; a shell shows 130 and 143
 """
 
@@ -51,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  # the last resort: a status and a line instead of a traceback
         _complain(f"{type(error).__name__}: {error}", "This is a fault of rdzv; please report it with the command line.")
         return _FAULT
+    finally:
+        # What could not be logged would be tried again at exit, and end it with a status of Python's own.
+        _tell("", end="")
 
 
 def _end(signum: int, frame: object) -> NoReturn:
@@ -72,8 +76,7 @@ class _Version(argparse.Action):
         found = None
         with contextlib.suppress(Exception):  # For damaged metadata each Python has an error of its own.
             found = version("rdzv")
-        _print(f"rdzv {found or '(version unknown: no package metadata found)'}", sys.stdout)
-        parser.exit()
+        raise SystemExit(_deliver("version", f"rdzv {found or '(version unknown: no package metadata found)'}"))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -83,11 +86,11 @@ class _Parser(argparse.ArgumentParser):
         self.color = False
 
     def error(self, message: str) -> NoReturn:
-        super().error(_escaped(message))
+        _tell(f"{self.format_usage()}{self.prog}: error: {_escaped(message)}")
+        raise SystemExit(_BAD_INPUT)
 
-    def _print_message(self, message: str, file: Any = None) -> None:
-        with contextlib.suppress(OSError):
-            _print(message, file, end="")
+    def print_help(self, file: object = None) -> NoReturn:
+        raise SystemExit(_deliver("help", self.format_help().rstrip()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -172,14 +175,10 @@ def _check(options: argparse.Namespace) -> int:
         "error": match.error,
         "elapsed": match.elapsed,
     }
-    try:
-        if not options.quiet:
-            _print(_as_json(report) if options.json else _as_text(report), sys.stdout)
-    except BrokenPipeError:
-        pass  # Whoever read has seen enough.
-    except OSError as error:
-        _complain(f"The report cannot be written: {error}", "With --quiet there is none, and the exit status tells.")
-        return _FAULT
+    if not options.quiet:
+        written = _as_json(report) if options.json else _as_text(report)
+        if _deliver("report", written, "With --quiet there is none, and the exit status tells."):
+            return _FAULT
     return {True: _HOST, False: _NOT_HOST, None: _UNDECIDED}[match.answer]
 
 
@@ -213,19 +212,37 @@ def _complain(message: str, hint: str, text: str = "", span: tuple[int, int] | N
         start, end = span
         before, bad, after = map(_as_on_stderr, (text[:start], text[start:end], text[end:]))
         lines += [f"  {before}{bad}{after}", f"  {' ' * _columns(before)}{'^' * max(1, _columns(bad))}"]
-    lines.append(f"  {_escaped(hint)}")
-    with contextlib.suppress(OSError):  # Where nobody can be told, the exit status tells.
-        _print("\n".join(lines), sys.stderr)
+    if hint:
+        lines.append(f"  {_escaped(hint)}")
+    _tell("\n".join(lines))
+
+
+def _deliver(what: str, text: str, hint: str = "") -> int:
+    """Print what was asked for to stdout, and return the exit status that this alone would give."""
+    try:
+        _print(text, sys.stdout)
+    except BrokenPipeError:
+        pass  # The reader has seen enough.
+    except OSError as error:
+        _complain(f"The {what} cannot be written: {error}", hint)
+        return _FAULT
+    return 0
+
+
+def _tell(text: str, end: str = "\n") -> None:
+    """Print to stderr; where nobody can be told, the exit status tells."""
+    with contextlib.suppress(OSError):
+        _print(text, sys.stderr, end)
 
 
 def _print(text: str, stream: TextIO | None, end: str = "\n") -> None:
-    """Print to a stream, which is None where it is closed.
+    """Print to a stream.
 
     Raises:
-        OSError: The stream cannot be written to.
+        OSError: The stream cannot be written to, or is closed: then Python has None for it.
     """
     if stream is None:
-        return
+        raise OSError("the stream is closed")
     try:
         print(text, file=stream, flush=True, end=end)
     except OSError:
