@@ -213,6 +213,16 @@ BAD = [
     (["a", "--nnodes", ":4"], "number of nodes", ""),
     (["a", "--nnodes", "4:"], "number of nodes", ""),
     (["a", "b\n"], "unrecognized arguments: b\\n", ""),
+    (["a", "--js"], "unrecognized arguments: --js", ""),
+    (["a", "--time=1"], "unrecognized arguments: --time=1", ""),
+    (
+        ["a", "--conf", "x=1", "--conf=y=1"],
+        "argument --conf: it is given more than once; only one of its values could count",
+        "",
+    ),
+    (["a", "--nnodes", "1", "--nnodes", "2"], "argument --nnodes: it is given more than once", ""),
+    (["a", "--timeout", "15", "--timeout", "15"], "argument --timeout: it is given more than once", ""),
+    (["a", "--wait", "0", "--wait", "1"], "argument --wait: it is given more than once", ""),
     ([], "the following arguments are required: ENDPOINT", ""),
 ]
 
@@ -234,6 +244,7 @@ def test_no_command_is_bad_input(rdzv: Any) -> None:
     ran = rdzv()
     assert ran.status == BAD_INPUT
     assert "COMMAND" in ran.err
+    assert rdzv("--vers").status == BAD_INPUT
 
 
 def test_help_and_version(rdzv: Any) -> None:

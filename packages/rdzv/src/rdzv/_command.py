@@ -79,9 +79,22 @@ class _Version(argparse.Action):
         raise SystemExit(_deliver("version", f"rdzv {found or '(version unknown: no package metadata found)'}"))
 
 
+class _Once(argparse.Action):
+    """Refuse an option that is given again: of two values one would win, and nobody would be told."""
+
+    given = False
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: object, option_string: object = None) -> None:
+        if self.given:
+            raise argparse.ArgumentError(self, "it is given more than once; only one of its values could count")
+        self.given = True
+        setattr(namespace, self.dest, values)
+
+
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        # A script that abbreviates an option would fail as soon as another one begins with the same letters.
+        super().__init__(allow_abbrev=False, **options)
         # From Python 3.14 on help has colours, and where FORCE_COLOR is set not only on a terminal.
         self.color = False
 
@@ -103,10 +116,16 @@ def _parser() -> argparse.ArgumentParser:
     about = "Decide whether this machine is the one that an endpoint means, as torchrun would, and say why."
     check = commands.add_parser("check", help=about, description=about, epilog=_EXAMPLES, formatter_class=raw)
     check.add_argument("endpoint", metavar="ENDPOINT", help="host[:port], as in torchrun --rdzv-endpoint")
-    check.add_argument("--conf", metavar="K=V,...", default="", help="options, as in torchrun --rdzv-conf")
-    check.add_argument("--nnodes", metavar="N", type=_nodes, help="number of nodes, N or MIN:MAX, as in torchrun --nnodes")
-    check.add_argument("--timeout", metavar="S", type=_seconds, default=15.0, help="seconds for all look-ups (15)")
-    check.add_argument("--wait", metavar="S", type=_seconds, default=0.0, help="seconds to wait for a name to appear (0)")
+    check.add_argument("--conf", action=_Once, metavar="K=V,...", default="", help="options, as in torchrun --rdzv-conf")
+    check.add_argument(
+        "--nnodes", action=_Once, metavar="N", type=_nodes, help="number of nodes, N or MIN:MAX, as in torchrun --nnodes"
+    )
+    check.add_argument(
+        "--timeout", action=_Once, metavar="S", type=_seconds, default=15.0, help="seconds for all look-ups (15)"
+    )
+    check.add_argument(
+        "--wait", action=_Once, metavar="S", type=_seconds, default=0.0, help="seconds to wait for a name to appear (0)"
+    )
     check.add_argument("--probe", action="store_true", help="where nothing else says yes, listen on the port and connect")
     check.add_argument("--json", action="store_true", help="print one JSON object")
     check.add_argument("--quiet", action="store_true", help="print nothing but errors; the exit status tells")
