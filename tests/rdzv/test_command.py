@@ -16,7 +16,7 @@ import zipapp
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from rdzv import ConfigError, _advice, _command
@@ -382,6 +382,23 @@ def test_json_carries_every_field(rdzv: Any, endpoint: str) -> None:
     assert report["endpoint"] == endpoint
     assert report["rule"] in MatchRule.__members__
     assert all(warning.keys() == {"code", "text"} for warning in report["warnings"])
+
+
+def test_json_never_has_half_a_character(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that are not text, in an argument, in a hostname, in an error, are escaped as in the report for people."""
+
+    def getaddrinfo(*_: object, **__: object) -> NoReturn:
+        raise OSError("\udcfe")
+
+    monkeypatch.setattr(socket, "gethostname", lambda: "node\udcff")
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    ran = rdzv("check", "other\U00020000", "--conf", "x\udcfd\ud800=1", "--json")
+    report = json.loads(ran.out)
+    assert report["machine_name"] == "node\\udcff"
+    assert report["error"] == "OSError: \\udcfe"
+    assert "'x\\udcfd\\ud800'" in report["warnings"][0]["text"]
+    assert report["host"] == "other\U00020000"
+    json.dumps(report, ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize(

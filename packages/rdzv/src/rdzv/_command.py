@@ -204,7 +204,18 @@ def _check(options: argparse.Namespace) -> int:
 def _as_json(report: Mapping[str, Any]) -> str:
     import json
 
-    return json.dumps(report, indent=2)
+    return json.dumps(_as_unicode(report), indent=2)
+
+
+def _as_unicode(value: Any) -> Any:
+    """The value with lone surrogates escaped. Python makes them of bytes that are not text; readers of JSON may refuse them."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {key: _as_unicode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_unicode(item) for item in value]
+    return value
 
 
 def _as_text(report: Mapping[str, Any]) -> str:
