@@ -234,6 +234,7 @@ def command(data: bytes) -> None:
         assert err.getvalue()
     elif out.getvalue().startswith("{"):
         report = json.loads(out.getvalue())
+        json.dumps(report, ensure_ascii=False).encode()
         assert report["answer"] is {0: True, 1: False, 3: None}[status]
         for address in report["addresses"]:
             if address != "no address":
