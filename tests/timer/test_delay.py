@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 
 import pytest
-from rdzv_timer import _delay, delay
+from rdzv_timer import delay
 
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The sleeps asked for, none of them slept."""
+    """The sleeps asked of `time.sleep`, as gevent replaces it after the import; none of them slept."""
     asked: list[float] = []
-    monkeypatch.setattr(_delay, "sleep", asked.append)
+    monkeypatch.setattr(time, "sleep", asked.append)
     return asked
 
 

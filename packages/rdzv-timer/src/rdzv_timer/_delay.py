@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import sleep
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
@@ -42,5 +42,6 @@ def delay(seconds: float | tuple[float, float], *, stop: Event | None = None) ->
     if stop is not None:
         return stop.wait(seconds if seconds >= _SHORTEST else 0)
     if seconds >= _SHORTEST:
-        sleep(seconds)
+        # Looked up now: gevent replaces it, maybe after this module has been imported.
+        time.sleep(seconds)
     return False
