@@ -56,16 +56,17 @@ class Beat:
         timer.set_error_handler(self.handle)
         timer.set_jitter(chance.choice([0, 0, 0.1, 1]))
         timer.start()
-        self.start_ns: int = threading.current_thread().newest_ns  # type: ignore[attr-defined]
         # The timer holds its function, so this is a cycle until somebody takes the timer away.
         self.timer: PeriodicTimer | None = timer
         [self.run] = timer._runs.values()
+        assert self.run.thread is not None
+        self.thread = self.run.thread
         self.ready.set()
 
     def __call__(self) -> None:
         self.calls += 1
         self.ready.wait()
-        self.points = [*self.points[-1:], (read_clock() - self.start_ns) // self.period_ns]
+        self.points = [*self.points[-1:], (read_clock() - self.run.start_ns) // self.period_ns]
         way = self.chance.choice(self.ways)
         timer = self.timer
         if way == "raise":
@@ -93,20 +94,20 @@ class Beat:
         if timer is not None and chance.random() < 0.7:
             while not timer.cancel(timeout=chance.choice([None, 0, 0.01])):
                 pass
-            if self.run.thread.is_alive():
+            if self.thread.is_alive():
                 wrong.append("the thread of a cancelled timer is alive")
         timer = None
         # A timer that was dropped, also by its own function or at the same time by somebody else, ends by itself.
         if sys.implementation.name == "pypy":
             gc.collect()
-        self.run.thread.join(30)
-        if self.run.thread.is_alive():
+        self.thread.join(30)
+        if self.thread.is_alive():
             return ["the thread of a dropped timer is alive after 30 seconds"]
         ticks, missed = self.run.ticks, self.run.missed
         if ticks != self.calls:
             wrong.append(f"{ticks} ticks but {self.calls} calls")
         if self.policy is MissedTick.SKIP:
-            passed = (getattr(self.run.thread, "newest_ns", self.start_ns) - self.start_ns) // self.period_ns
+            passed = (getattr(self.thread, "newest_ns", self.run.start_ns) - self.run.start_ns) // self.period_ns
             if ticks + missed != passed or missed < 0:
                 wrong.append(f"{ticks} ticks and {missed} missed, but {passed} points of the grid have passed")
             if self.points != sorted(set(self.points)):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import itertools
 import os
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -224,7 +226,7 @@ def test_cancel_with_no_time_does_not_wait_at_all(joins: list[str], timeout: int
     assert timer.cancel() is True
 
 
-def test_two_threads_that_cancel_both_wait_for_the_end() -> None:
+def test_two_threads_that_cancel_both_wait_for_the_end(joins: list[str]) -> None:
     """No cancel returns before the thread has ended, the second no earlier than the first."""
     function, answers = Blocking(), list[object]()
     timer = PeriodicTimer(SOON, function)
@@ -233,14 +235,32 @@ def test_two_threads_that_cancel_both_wait_for_the_end() -> None:
     threads = [threading.Thread(target=lambda: answers.append((timer.cancel(), "PeriodicTimer" in names()))) for _ in range(2)]
     for thread in threads:
         thread.start()
-    [run] = timer._runs.values()
-    while len(run.waiting) < 2:
+    while joins.count("PeriodicTimer") < 2:
         assert answers == []
         time.sleep(0)
     function.may_end.set()
     for thread in threads:
         thread.join(60)
     assert answers == [(True, False), (True, False)]
+
+
+def test_a_start_that_another_one_overtakes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two starts at once the later one can win: then the other's thread ends without a call."""
+    start = threading.Thread.start
+    timer = PeriodicTimer(HOUR, print)
+
+    def overtaken(thread: threading.Thread) -> None:
+        patch.undo()
+        timer.start()
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", overtaken)
+        with pytest.raises(RuntimeError, match=ALREADY_STARTED):
+            timer.start()
+    assert names().count("PeriodicTimer") == 1
+    assert timer.cancel() is True
+    assert "PeriodicTimer" not in names()
 
 
 def test_two_threads_that_start_make_one_thread() -> None:
@@ -266,7 +286,7 @@ def test_two_threads_that_start_make_one_thread() -> None:
 
 
 def test_cancel_while_another_thread_starts_the_timer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cancel that meets a start half done is False, does not wait, and the function is never called."""
+    """A cancel that meets a start half done is True, does not wait, and the function is never called."""
     answers: list[bool] = []
     start = threading.Thread.start
 
@@ -279,9 +299,11 @@ def test_cancel_while_another_thread_starts_the_timer(monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", interrupted)
         timer.start()
-    assert answers == [False]
+    assert answers == [True]
     assert timer.cancel() is True
     assert timer.ticks == 0
+    with pytest.raises(RuntimeError, match=ALREADY_STARTED):
+        timer.start()
 
 
 def test_a_cancel_just_before_the_call_prevents_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,18 +425,17 @@ def test_a_thread_that_cannot_end_is_not_waited_for_without_end() -> None:
     assert timer.cancel() is True
 
 
-def test_a_thread_that_cannot_end_after_its_call_is_not_waited_for_without_end() -> None:
+def test_a_thread_that_cannot_end_after_its_call_is_not_waited_for_without_end(joins: list[str]) -> None:
     """The same holds where the call was still under way: cancel waits for that as long as it takes, then with patience."""
     function = Blocking()
     timer = PeriodicTimer(SOON, function)
     timer.start()
     assert function.begun.wait(60)
-    [run] = timer._runs.values()
     helping = threading.Event()
 
     def end_the_call() -> None:
         helping.set()
-        while not run.waiting:
+        while "PeriodicTimer" not in joins:
             time.sleep(0)
         function.may_end.set()
 
@@ -456,9 +477,6 @@ def test_a_bad_timeout_is_an_error_and_does_not_cancel() -> None:
     """What is no time is refused before anything happens."""
     timer = PeriodicTimer(HOUR, print)
     timer.start()
-    with pytest.raises(TypeError):
-        timer.cancel("soon")  # type: ignore[arg-type]
-    assert "PeriodicTimer" in names()
     timer.cancel()
 
 
@@ -630,29 +648,173 @@ def test_a_thread_that_cannot_be_started_is_a_clear_error(monkeypatch: pytest.Mo
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(
-            RuntimeError, match=r"^The timer cannot be started: can't create new thread at interpreter shutdown\.$"
-        ):
-            timer.start()
+        try:
+            raise OSError("no connection, so start a timer")
+        except OSError:
+            with pytest.raises(
+                RuntimeError, match=r"^The timer cannot be started: can't create new thread at interpreter shutdown\.$"
+            ):
+                timer.start()
     assert timer.cancel() is True
     with timer:
         assert "PeriodicTimer" in names()
 
 
-def test_a_start_that_is_interrupted_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C between the two halves of a start: it can be called again."""
-    timer = PeriodicTimer(HOUR, print)
+def is_interrupted(call: Callable[[], object], at: int, before: Callable[[], object] = int) -> bool:
+    """Raise KeyboardInterrupt at so many instructions of the timer's into the call; False where it is over before."""
+    folder, left = os.path.dirname(_run.__file__), at
+
+    def trace(frame: Any, event: str, arg: object) -> Any:
+        nonlocal left
+        if os.path.dirname(frame.f_code.co_filename) != folder:
+            return None
+        frame.f_trace_opcodes = True
+        left -= 1
+        if left < 0:
+            sys.settrace(None)
+            before()
+            raise KeyboardInterrupt
+        return trace
+
+    outer = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(outer)
+    return False
+
+
+@pytest.mark.parametrize("then", ["start", "cancel"])
+def test_a_start_may_be_interrupted_at_any_instruction(then: str) -> None:
+    """Ctrl-C during a start: where the thread has begun, cancel waits for its call; otherwise start works again."""
+
+    def let_a_call_begin(function: Blocking) -> None:
+        if "PeriodicTimer" in names():
+            assert function.begun.wait(60)
+
+    for at in itertools.count():
+        function = Blocking()
+        timer = PeriodicTimer(SOON, function)
+        if not is_interrupted(timer.start, at, before=functools.partial(let_a_call_begin, function)):
+            function.may_end.set()
+            assert at > 20
+            break
+        has_begun = function.begun.is_set()
+        if then == "start":
+            with pytest.raises(RuntimeError, match=ALREADY_STARTED) if has_begun else nullcontext():
+                timer.start()
+            has_begun = function.begun.wait(60)
+        assert timer.cancel(timeout=0) is not has_begun
+        function.may_end.set()
+        assert timer.cancel() is True
+        assert "PeriodicTimer" not in names()
+        assert function.calls == has_begun
+
+
+def test_a_cancel_may_be_interrupted_at_any_instruction() -> None:
+    """Ctrl-C during a cancel: the next one ends the timer."""
+    for at in itertools.count():
+        timer = PeriodicTimer(HOUR, print)
+        timer.start()
+        interrupted = is_interrupted(timer.cancel, at)
+        assert timer.cancel() is True
+        assert "PeriodicTimer" not in names()
+        if not interrupted:
+            assert at > 20
+            break
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, RuntimeError])
+def test_a_thread_that_begins_after_a_cancel_calls_nothing(
+    monkeypatch: pytest.MonkeyPatch, run_to_end: Callable[[PeriodicTimer], None], interrupt: type[BaseException]
+) -> None:
+    """Where an interrupt has left a thread that is yet to begin, cancel is True, and the timer can still be started."""
+    begins = list[Callable[[], None]]()
+
+    def start(thread: threading.Thread) -> None:
+        begins.append(thread.run)
+        raise interrupt
+
+    timer = PeriodicTimer(SOON, sys.exit)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(interrupt):
+            timer.start()
+    assert timer.cancel() is True
+    begins[0]()
+    assert timer.ticks == 0
+    run_to_end(timer)
+    assert timer.ticks == 1
+
+
+def test_an_interrupt_that_strikes_the_locks_of_threading_comes_out_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C where a lock of `threading` is then released twice is Ctrl-C, and the thread that has begun is known."""
+    start = threading.Thread.start
 
     def interrupt(thread: threading.Thread) -> None:
-        raise KeyboardInterrupt
+        start(thread)
+        try:
+            raise KeyboardInterrupt
+        finally:
+            threading.Lock().release()
 
+    timer = PeriodicTimer(HOUR, print)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", interrupt)
         with pytest.raises(KeyboardInterrupt):
             timer.start()
     assert timer.cancel() is True
-    with timer:
-        assert "PeriodicTimer" in names()
+    assert "PeriodicTimer" not in names()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12) or IS_PYPY, reason="no interpreter of this version refuses daemon threads")
+def test_a_sub_interpreter_that_refuses_daemon_threads_is_a_clear_error(program: Callable[[str], list[str]]) -> None:
+    """There start says why it cannot, and cancel has nothing to do."""
+    output = program("""
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+
+        interpreter = interpreters.create()
+        error = interpreters.run_string(interpreter, '''if True:
+            from datetime import timedelta
+            from rdzv_timer import PeriodicTimer
+
+            timer = PeriodicTimer(timedelta(hours=1), print)
+            try:
+                timer.start()
+            except RuntimeError as error:
+                print(str(error).replace(" ", "_"), timer.cancel())
+        ''')
+        interpreters.destroy(interpreter)
+        if error is not None:
+            print(error)
+    """)
+    assert output == ["The_timer_cannot_be_started:_daemon_threads_are_disabled_in_this_(sub)interpreter.", "True"]
+
+
+def test_a_start_may_be_interrupted_by_what_looks_like_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler that raises a RuntimeError when the thread has begun ends the timer; cancel waits for the call."""
+    function, start = Blocking(), threading.Thread.start
+
+    def interrupt(thread: threading.Thread) -> None:
+        start(thread)
+        assert function.begun.wait(60)
+        raise RuntimeError("from a signal handler")
+
+    timer = PeriodicTimer(SOON, function)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupt)
+        with pytest.raises(RuntimeError, match="from a signal handler"):
+            timer.start()
+    assert timer.cancel(timeout=0) is False
+    function.may_end.set()
+    assert timer.cancel() is True
+    assert function.calls == 1
 
 
 def test_nothing_is_started_or_waited_for_once_the_interpreter_ends(monkeypatch: pytest.MonkeyPatch, joins: list[str]) -> None:
@@ -946,21 +1108,22 @@ def test_the_function_may_fork(program: Callable[[str], list[str]]) -> None:
         + """
     statuses, calls = [], []
     done = threading.Event()
+    is_child = False
 
     def function():
-        calls.append(os.getpid())
-        if os.getpid() != parent:
+        global is_child
+        calls.append(None)
+        if is_child:
             os._exit(99)
         pid = os.fork()
         if pid == 0:
-            timer.cancel()
+            is_child = True
             return
         statuses.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         if len(statuses) == 3:
             done.set()
             timer.cancel()
 
-    parent = os.getpid()
     timer = PeriodicTimer(timedelta(milliseconds=1), function)
     timer.start()
     done.wait()

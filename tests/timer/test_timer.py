@@ -232,7 +232,7 @@ def test_every_grid_point_is_a_tick_or_missed(works: list[int], overshoots: list
         patch.setattr(_run, "wait", clock.wait)
         # What the thread would run, on this one.
         run = _run.Run(timer._job)
-        run.loop()
+        run.loop({})
     assert run.ticks == len(works)
     assert run.ticks + run.missed == (clock.now - clock.epoch) // (interval * 1000)
 

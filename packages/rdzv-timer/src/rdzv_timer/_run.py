@@ -2,17 +2,18 @@
 
 A job says what to call and when. A run is one thread of a job: it never knows the timer, so that the last reference to
 the timer can end it. The two tell each other things through two bare locks, and through counters that only the thread
-writes. For one of the locks only the thread ever waits, for the other nobody, so that signal handlers, finalizers and
-the function itself may call anything at any moment.
+writes. Only the thread blocks on `wake`, and nobody blocks on `calling`, so that signal handlers, finalizers and the
+function itself may call anything at any moment.
 
 `monotonic_ns`, `wait` and `urandom` are this module's clock, patience and chance: tests replace them.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-from os import getpid, urandom
+from os import urandom
 from time import monotonic_ns
 
 from ._schedule import MissedTick, grid_points_passed, next_deadline
@@ -21,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
     from collections.abc import Callable
 
+    Process = int
+
 
 # How long, in seconds, to wait for a thread that has nothing left to do but to end, for which it needs microseconds.
 # There is a bound because signal handlers and finalizers may have us wait on a thread that they interrupted while it
@@ -28,6 +31,11 @@ if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
 # over before the other thread has had its turn, where some C call holds the GIL or the process was stopped.
 _PATIENCE = 5.0
 _ATTEMPTS = 50
+
+
+def current_process() -> Process:
+    """What tells this process from its parent."""
+    return os.getpid()
 
 
 def wait(wake: threading.Lock, seconds: float) -> bool:
@@ -83,26 +91,37 @@ class Run:
     missed = 0
     consecutive_failures = 0
     lateness = 0.0
+    thread: threading.Thread | None = None
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.pid = getpid()
+        self.process = current_process()
+        self.start_ns = self.now = monotonic_ns()
         # Held until the thread is to end: it waits for its next tick by waiting for this.
         self.wake = threading.Lock()
         self.wake.acquire()
         # Held by the thread, and never waited for, while the function runs.
         self.calling = threading.Lock()
-        # The threads that wait for this one to end: before Python 3.13 a thread cannot do so twice, one in the other.
-        self.waiting: set[int] = set()
-        self.thread = threading.Thread(target=self.loop, name=job.name or "PeriodicTimer", daemon=True)
-        self.start = self.now = monotonic_ns()
 
-    def loop(self) -> None:
-        """Tick until told to end; what the thread runs."""
+    def start(self, runs: dict[Process, Run]) -> None:
+        """Start the thread, which enters the run in ``runs`` as it begins."""
+        name = self.job.name or "PeriodicTimer"
+        self.thread = threading.Thread(target=self.loop, args=(runs,), name=name, daemon=True)
+        self.thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread has begun and not ended."""
+        return self.thread is not None and self.thread.is_alive()
+
+    def loop(self, runs: dict[Process, Run]) -> None:
+        """Tick until told to end, unless another run of the timer has begun before; what the thread runs."""
+        if not self.wake.locked() or runs.setdefault(self.process, self) is not self:
+            return
         job = self.job
         goes_on = True
         while goes_on:
-            deadline = next_deadline(self.now, self.start, job.period, job.policy)
+            deadline = next_deadline(self.now, self.start_ns, job.period, job.policy)
             if job.jitter:
                 deadline += _random_up_to(job.jitter)
             goes_on = self.tick(deadline)
@@ -127,14 +146,14 @@ class Run:
                     if not self.job.goes_on_after(error, self.consecutive_failures):
                         return False
                 # In a child that the function has forked this thread is the only one, and not the timer's any more.
-                return getpid() == self.pid
+                return current_process() == self.process
         except SystemExit:
             # Not for `threading`, which reports whatever else is no Exception: only its default hook ignores this one.
             return False
         finally:
             self.now = monotonic_ns()
             if self.job.policy is MissedTick.SKIP:
-                self.missed = grid_points_passed(self.now, self.start, self.job.period) - self.ticks
+                self.missed = grid_points_passed(self.now, self.start_ns, self.job.period) - self.ticks
 
     def stop(self) -> None:
         """Have the thread end at the next opportunity."""
@@ -149,26 +168,37 @@ class Run:
 
         Neither the thread itself waits, nor a signal handler that has interrupted this very method.
         """
-        caller = threading.get_ident()
-        if caller in self.waiting or (self.thread.is_alive() and caller == self.thread.ident):
+        if self._is_joined_further_up():
             return False
-        try:
-            self.waiting.add(caller)
-            # In a child that was forked from here, by a signal handler, the lock stays locked and the thread is gone.
-            while timeout is None and self.calling.locked() and self.thread.is_alive():
-                self.thread.join(_PATIENCE)
-            if timeout is not None and self.calling.locked():
-                self.thread.join(timeout)
-                if self.calling.locked():
-                    return not self.thread.is_alive()
-            # No call follows any more. Whoever may hold the lock now does so to find that out, so it is not asked again.
-            for _ in range(_ATTEMPTS):
-                self.thread.join(_PATIENCE / _ATTEMPTS)
-                if not self.thread.is_alive():
-                    break
-        except RuntimeError:
-            # Python refuses to join a thread that is just being started.
+        thread = self.thread
+        if thread is None or not thread.is_alive():
+            # A thread that has not begun yet will end before it calls anything.
+            return True
+        if thread.ident == threading.get_ident():
             return False
-        finally:
-            self.waiting.discard(caller)
-        return not self.thread.is_alive()
+        # In a child that was forked from here, by a signal handler, the lock stays locked and the thread is gone.
+        while timeout is None and self.calling.locked() and thread.is_alive():
+            thread.join(_PATIENCE)
+        if timeout is not None and self.calling.locked():
+            thread.join(timeout)
+            if self.calling.locked():
+                return not thread.is_alive()
+        # No call follows any more. Whoever may hold the lock now does so to find that out, so it is not asked again.
+        for _ in range(_ATTEMPTS):
+            thread.join(_PATIENCE / _ATTEMPTS)
+            if not thread.is_alive():
+                break
+        return not thread.is_alive()
+
+    def _is_joined_further_up(self) -> bool:
+        """Whether a signal handler has interrupted `join` of this run, and now calls it again.
+
+        Before Python 3.13 a thread cannot join another one twice at once. The stack is asked, since it is always true: a
+        note that `join` takes back at its end would stay for ever where an exception interrupts just that.
+        """
+        frame = sys._getframe(1).f_back
+        while frame is not None:
+            if frame.f_code is Run.join.__code__ and frame.f_locals["self"] is self:
+                return True
+            frame = frame.f_back
+        return False

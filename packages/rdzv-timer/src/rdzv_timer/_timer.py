@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from _thread import TIMEOUT_MAX
-from os import getpid
 
 from ._schedule import MissedTick
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
     from collections.abc import Callable
     from datetime import timedelta
 
-    from ._run import Job, Run
+    from ._run import Job, Process, Run
 
 _STARTED = "The timer has already started."
 
@@ -65,7 +64,7 @@ class PeriodicTimer:
         # comes here, where nothing can be imported any more.
         from datetime import timedelta
 
-        from ._run import Job, Run
+        from ._run import Job, Run, current_process
 
         if not isinstance(interval, timedelta):
             raise TypeError(f"The interval must be a datetime.timedelta, not {type(interval).__name__}.")
@@ -77,16 +76,17 @@ class PeriodicTimer:
         # Not functools.partial: from Python 3.13 on nothing else here loads functools, and that costs more than this package.
         self._job = Job(period, lambda: function(*args, **kwargs))
         self._run_class = Run
-        # By process id: a forked child finds no run of its own, and so never touches its parent's locks and thread.
-        self._runs: dict[int, Run] = {}
+        self._current_process = current_process
+        # The run whose thread has begun, of each process: a forked child never touches its parent's locks and thread.
+        self._runs: dict[Process, Run] = {}
+        # All runs that may ever call the function, whether or not their threads have begun.
+        self._attempts: list[Run] = []
 
     def __del__(self) -> None:
         """End the thread, and wait for it unless the function is running."""
-        # Where the constructor has raised there are no runs.
-        if self._is_finalizing() or (run := getattr(self, "_runs", {}).get(getpid())) is None:
-            return
-        run.stop()
-        run.join(0)
+        # Where the constructor has raised there is nothing to end.
+        if not self._is_finalizing() and hasattr(self, "_attempts"):
+            self._end(0)
 
     def __enter__(self) -> PeriodicTimer:  # noqa: PYI034 - typing.Self came with Python 3.11
         """Start the timer."""
@@ -266,9 +266,13 @@ class PeriodicTimer:
     def start(self) -> None:
         """Start the timer. A timer starts once; cancelled, it stays so.
 
+        An exception that interrupts this, such as Ctrl-C, leaves a timer that has started or one that has not: `cancel`
+        ends it in both cases.
+
         Raises:
-            RuntimeError: The timer has already started, or its thread cannot be: the interpreter is shutting down, or
-                the system has no room for another thread. Then it can be tried again.
+            RuntimeError: The timer has already started, or its thread cannot be: the interpreter is shutting down, the
+                system has no room for another thread, or this is a sub-interpreter in which Python refuses daemon
+                threads. Then it can be tried again.
 
         Example:
             >>> from datetime import timedelta
@@ -283,19 +287,29 @@ class PeriodicTimer:
         if self._is_finalizing():
             # Some Pythons would wait for ever for a thread that never gets to run.
             raise RuntimeError("The timer cannot be started: the interpreter is shutting down.")
-        run = self._run_class(self._job)
-        # One step, in which one of several threads wins.
-        if self._runs.setdefault(run.pid, run) is not run:
+        if self._current_run is not None:
             raise RuntimeError(_STARTED)
+        # Ctrl-C, or a signal handler that raises, may interrupt this anywhere, so no step needs to be undone. `cancel`
+        # knows of the run before its thread can begin. The timer counts as started once a thread has begun and has
+        # entered its run; what never begins does not count.
+        handled = sys.exc_info()[1]
+        run = self._run_class(self._job)
+        self._attempts.append(run)
         try:
-            run.thread.start()
-        except BaseException as error:
-            # Also where Ctrl-C comes meanwhile, a run without a thread must not stay.
+            run.start(self._runs)
+        except RuntimeError as error:
+            interrupt = error.__context__
+            if interrupt is not None and interrupt is not handled:
+                # It has interrupted `threading`, which then could not release a lock.
+                raise interrupt from None
             run.stop()
-            del self._runs[run.pid]
-            if isinstance(error, RuntimeError):
-                raise RuntimeError(f"The timer cannot be started: {error}.") from error
-            raise
+            if self._current_run is not run:
+                self._attempts.remove(run)
+            raise RuntimeError(f"The timer cannot be started: {error}.") from error
+        # The thread takes the same step; of several runs the first one wins.
+        if self._runs.setdefault(run.process, run) is not run:
+            run.join(0)
+            raise RuntimeError(_STARTED)
 
     def cancel(self, timeout: float | None = None) -> bool:
         """Stop the timer, and wait for a call that is under way; no other begins.
@@ -304,15 +318,14 @@ class PeriodicTimer:
         threads at once. In a signal handler give a timeout: the call may need the thread that the signal interrupted.
 
         Args:
-            timeout: How long to wait for the call, in seconds; None is as long as it takes. A thread that only waits
-                for its next tick ends at once.
+            timeout: How long to wait for the call, in seconds; less than 0 is 0, and None is as long as it takes. A thread
+                that only waits for its next tick ends at once.
 
         Returns:
             True when no thread of the timer runs any more; so too while the interpreter shuts down, where all daemon
             threads are frozen. False when that is still to come: the time was over before the call was, or this is the
             timer's own function or handler, which is never waited for, or a signal handler that has interrupted
-            `start` or `cancel` of the same timer, another thread is just in `start`, or a thread that has nothing left to
-            do does not get to end within seconds.
+            `cancel` of the same timer, or a thread that has nothing left to do does not get to end within seconds.
 
         Example:
             >>> from datetime import timedelta
@@ -331,17 +344,24 @@ class PeriodicTimer:
             return True
         if timeout is not None:
             timeout = min(max(timeout, 0), TIMEOUT_MAX)
-        run = self._runs.get(getpid())
-        if run is None:
-            return True
-        run.stop()
-        return run.join(timeout)
+        return self._end(timeout)
+
+    def _end(self, timeout: float | None) -> bool:
+        process = self._current_process()
+        runs = [run for run in tuple(self._attempts) if run.process == process]
+        for run in runs:
+            run.stop()
+        return all(run.join(timeout) for run in runs)
+
+    @property
+    def _current_run(self) -> Run | None:
+        return self._runs.get(self._current_process())
 
     @property
     def _counters(self) -> Run | type[Run]:
-        return self._runs.get(getpid(), self._run_class)
+        return self._current_run or self._run_class
 
     def _unstarted_job(self) -> Job:
-        if getpid() in self._runs:
+        if self._current_run is not None:
             raise RuntimeError(_STARTED)
         return self._job
