@@ -994,11 +994,20 @@ FORK = """
 """
 
 
+# What a child sees that is number 1 of its PID namespace, as its parent is of its own.
+SAME_PID = """
+    import os
+    os.getpid = lambda: 1
+"""
+
+
 @needs_fork
-def test_a_forked_child_can_start_the_timer_again(program: Callable[[str], list[str]]) -> None:
+@pytest.mark.parametrize("pids", [pytest.param("", id="own pid"), pytest.param(SAME_PID, id="same pid")])
+def test_a_forked_child_can_start_the_timer_again(program: Callable[[str], list[str]], pids: str) -> None:
     """In a child the timer is one that has not started; the parent's goes on. No fork of many deadlocks."""
     output = program(
-        FORK
+        pids
+        + FORK
         + """
     sys.setswitchinterval(1e-5)
     beat = threading.Event()
@@ -1031,6 +1040,24 @@ def test_a_forked_child_can_start_the_timer_again(program: Callable[[str], list[
     """
     )
     assert output == ["True", "True", "True"]
+
+
+@needs_fork
+def test_a_hook_at_fork_can_start_the_timer_again(program: Callable[[str], list[str]]) -> None:
+    """In the child it can, also where it runs before every hook of the timer's own."""
+    output = program(
+        """
+    import os
+    os.register_at_fork(after_in_child=lambda: timer.start())
+    """
+        + FORK
+        + """
+    timer = PeriodicTimer(timedelta(hours=1), print)
+    timer.start()
+    print(in_child(lambda: None), timer.cancel())
+    """
+    )
+    assert output == ["0", "True"]
 
 
 @needs_fork
@@ -1101,10 +1128,12 @@ def test_a_signal_handler_that_interrupts_a_cancel_may_fork(program: Callable[[s
 
 
 @needs_fork
-def test_the_function_may_fork(program: Callable[[str], list[str]]) -> None:
+@pytest.mark.parametrize("pids", [pytest.param("", id="own pid"), pytest.param(SAME_PID, id="same pid")])
+def test_the_function_may_fork(program: Callable[[str], list[str]], pids: str) -> None:
     """Of a function that forks, the child is called no more: its thread, and so the child, ends with that call."""
     output = program(
-        FORK
+        pids
+        + FORK
         + """
     statuses, calls = [], []
     done = threading.Event()

@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
     from collections.abc import Callable
 
-    Process = int
+    Process = tuple[int, int]
 
 
 # How long, in seconds, to wait for a thread that has nothing left to do but to end, for which it needs microseconds.
@@ -33,9 +33,20 @@ _PATIENCE = 5.0
 _ATTEMPTS = 50
 
 
+# One entry for each fork since this module was imported. This is module state because a hook cannot be taken back: hooks
+# of the timers would keep them alive.
+_forks: list[None] = []
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows cannot fork
+    os.register_at_fork(after_in_child=lambda: _forks.append(None))
+
+
 def current_process() -> Process:
-    """What tells this process from its parent."""
-    return os.getpid()
+    """What tells this process from its parent.
+
+    The process id alone does not: parent and child may both be number 1, each of its own PID namespace. The number of
+    forks alone does not either: another hook may use a timer before ours has run, and a fork in C runs no hooks.
+    """
+    return os.getpid(), len(_forks)
 
 
 def wait(wake: threading.Lock, seconds: float) -> bool:
