@@ -107,7 +107,9 @@ class Beat:
         if ticks != self.calls:
             wrong.append(f"{ticks} ticks but {self.calls} calls")
         if self.policy is MissedTick.SKIP:
-            passed = (getattr(self.thread, "newest_ns", self.run.start_ns) - self.run.start_ns) // self.period_ns
+            # A thread that was to end before it began has read no clock.
+            newest_ns = getattr(self.thread, "newest_ns", None)
+            passed = (newest_ns - self.run.start_ns) // self.period_ns if newest_ns is not None else 0
             if ticks + missed != passed or missed < 0:
                 wrong.append(f"{ticks} ticks and {missed} missed, but {passed} points of the grid have passed")
             if self.points != sorted(set(self.points)):

@@ -6,6 +6,7 @@ import inspect
 import itertools
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
@@ -201,6 +202,35 @@ def test_a_wait_that_ends_early_is_continued(clock: VirtualClock, run_to_end: Ru
     run_to_end(PeriodicTimer(timedelta(seconds=1), work))
     assert work.begun == [1]
     assert clock.waits == [1, 0.25, 0.125]
+
+
+def frozen() -> int:
+    return SECOND
+
+
+def frozen_for_others() -> int:
+    return 10**20 if threading.current_thread() is threading.main_thread() else time.monotonic_ns()
+
+
+@pytest.mark.parametrize("policy", MissedTick)
+@pytest.mark.parametrize("read", [frozen, frozen_for_others, itertools.count(10**20, -SECOND).__next__])
+def test_a_clock_that_does_not_advance_does_not_stop_the_timer(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[[], int], policy: MissedTick
+) -> None:
+    """Libraries freeze the clock for tests, or set it, and not for each thread alike: ticks come all the same."""
+    monkeypatch.setattr(_run, "monotonic_ns", read)
+    third = threading.Event()
+
+    def function() -> None:
+        if timer.ticks == 3:
+            third.set()
+
+    timer = PeriodicTimer(timedelta(milliseconds=1), function)
+    timer.set_missed_tick(policy)
+    with timer:
+        assert third.wait(60)
+    assert timer.missed >= 0
+    assert 0 <= timer.lateness < 3600
 
 
 def test_the_longest_interval_can_be_waited_for(clock: VirtualClock, run_to_end: RunToEnd) -> None:

@@ -107,7 +107,6 @@ class Run:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.process = current_process()
-        self.start_ns = self.now = monotonic_ns()
         # Held until the thread is to end: it waits for its next tick by waiting for this.
         self.wake = threading.Lock()
         self.wake.acquire()
@@ -130,6 +129,8 @@ class Run:
         if not self.wake.locked() or runs.setdefault(self.process, self) is not self:
             return
         job = self.job
+        # The clock is read on this thread only: libraries that freeze it for tests do so for some threads and not for others.
+        self.start_ns = self.now = monotonic_ns()
         goes_on = True
         while goes_on:
             deadline = next_deadline(self.now, self.start_ns, job.period, job.policy)
@@ -140,9 +141,14 @@ class Run:
     def tick(self, deadline: int) -> bool:
         """Wait for the deadline and call the function once; False when the thread has to end."""
         try:
-            while (now := monotonic_ns()) < deadline:
+            now = self.now
+            while now < deadline:
                 if wait(self.wake, (deadline - now) / 1e9):
                     return False
+                before, now = now, monotonic_ns()
+                if now <= before:
+                    # Somebody has frozen the clock, or set it back. The wait has still taken its time.
+                    now = deadline
             with self.calling:
                 # Asked again under the lock: who has cancelled, and then finds it free, may rely on no call to follow.
                 if not self.wake.locked():
@@ -164,7 +170,9 @@ class Run:
         finally:
             self.now = monotonic_ns()
             if self.job.policy is MissedTick.SKIP:
-                self.missed = grid_points_passed(self.now, self.start_ns, self.job.period) - self.ticks
+                # Under a frozen clock there are more ticks than points of the grid.
+                missed = grid_points_passed(self.now, self.start_ns, self.job.period) - self.ticks
+                self.missed = max(missed, self.missed)
 
     def stop(self) -> None:
         """Have the thread end at the next opportunity."""
