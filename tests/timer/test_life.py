@@ -480,6 +480,33 @@ def test_a_bad_timeout_is_an_error_and_does_not_cancel() -> None:
     timer.cancel()
 
 
+# Whether it runs
+
+
+def test_a_timer_runs_from_start_until_its_last_call_is_over() -> None:
+    """It does while the call is under way during which it was cancelled."""
+    function = Blocking()
+    timer = PeriodicTimer(SOON, function)
+    assert not timer.is_running
+    timer.start()
+    assert timer.is_running
+    assert function.begun.wait(60)
+    assert timer.cancel(timeout=0) is False
+    assert timer.is_running
+    function.may_end.set()
+    assert timer.cancel() is True
+    assert not timer.is_running
+
+
+def test_a_timer_that_ended_by_itself_does_not_run(run_to_end: Callable[[PeriodicTimer], None]) -> None:
+    """Where the function has ended it, or the error handler."""
+    ended, given_up = PeriodicTimer(SOON, sys.exit), PeriodicTimer(SOON, int, "no number")
+    given_up.set_error_handler(lambda error, failures: False)
+    for timer in (ended, given_up):
+        run_to_end(timer)
+        assert not timer.is_running
+
+
 # Dropped
 
 
@@ -788,13 +815,13 @@ def test_a_sub_interpreter_that_refuses_daemon_threads_is_a_clear_error(program:
             try:
                 timer.start()
             except RuntimeError as error:
-                print(str(error).replace(" ", "_"), timer.cancel())
+                print(str(error).replace(" ", "_"), timer.cancel(), timer.is_running)
         ''')
         interpreters.destroy(interpreter)
         if error is not None:
             print(error)
     """)
-    assert output == ["The_timer_cannot_be_started:_daemon_threads_are_disabled_in_this_(sub)interpreter.", "True"]
+    assert output == ["The_timer_cannot_be_started:_daemon_threads_are_disabled_in_this_(sub)interpreter.", "True", "False"]
 
 
 def test_a_start_may_be_interrupted_by_what_looks_like_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1018,6 +1045,7 @@ def test_a_forked_child_can_start_the_timer_again(program: Callable[[str], list[
 
     def child():
         assert timer.cancel() is True
+        assert not timer.is_running
         assert (timer.ticks, timer.missed, timer.lateness) == (0, 0, 0.0)
         timer.set_jitter(0.5)
         # The parent's timer may have held a lock of the old one when it was forked.

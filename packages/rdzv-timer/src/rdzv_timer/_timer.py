@@ -109,6 +109,25 @@ class PeriodicTimer:
         return self._job.name
 
     @property
+    def is_running(self) -> bool:
+        """Whether a thread of the timer runs in this process.
+
+        It does from `start` until the timer has been cancelled, and the call under way then is over, or has ended by
+        itself: by `SystemExit` or the like, or by the error handler. In a forked child it is False until `start`.
+
+        >>> from datetime import timedelta
+        >>> from threading import Event
+        >>> beat = Event()
+        >>> with PeriodicTimer(timedelta(milliseconds=10), beat.set) as timer:
+        ...     timer.is_running
+        True
+        >>> timer.is_running
+        False
+        """
+        run = self._current_run
+        return run is not None and run.is_running
+
+    @property
     def ticks(self) -> int:
         """How many calls have begun.
 
