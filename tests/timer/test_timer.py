@@ -476,6 +476,19 @@ def test_the_shortest_and_the_longest_interval_are_accepted(interval: timedelta)
     PeriodicTimer(interval, print)
 
 
+def test_a_subclass_of_timedelta_is_an_interval() -> None:
+    """Also where it gives operators and methods a meaning of its own, as the durations of pendulum do."""
+
+    class Duration(timedelta):
+        def total_seconds(self) -> float:
+            raise AttributeError
+
+        __floordiv__ = __mul__ = __lt__ = __gt__ = __truediv__ = total_seconds  # type: ignore[assignment]
+
+    timer = PeriodicTimer(Duration(days=1, seconds=2, microseconds=3), print)
+    assert timer._job.period == 86_402_000_003_000
+
+
 def test_a_function_must_be_callable() -> None:
     """What cannot be called is a TypeError at construction."""
     with pytest.raises(TypeError, match=r"^The function must be callable, not int\.$"):

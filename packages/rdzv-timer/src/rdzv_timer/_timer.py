@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
 
 _STARTED = "The timer has already started."
 
+# In nanoseconds what `_thread.TIMEOUT_MAX` is in seconds, always whole ones: the longest wait that the system can do.
+_LONGEST = int(TIMEOUT_MAX) * 1_000_000_000
+
 
 class PeriodicTimer:
     """Call ``function(*args, **kwargs)`` every ``interval``, on a daemon thread, until cancelled.
@@ -68,8 +71,9 @@ class PeriodicTimer:
 
         if not isinstance(interval, timedelta):
             raise TypeError(f"The interval must be a datetime.timedelta, not {type(interval).__name__}.")
-        period = interval // timedelta(microseconds=1) * 1000
-        if period <= 0 or interval.total_seconds() > TIMEOUT_MAX:
+        # Without operators and methods, to which subclasses give a meaning of their own.
+        period = (interval.days * 86_400 + interval.seconds) * 1_000_000_000 + interval.microseconds * 1000
+        if not 0 < period <= _LONGEST:
             raise ValueError(f"The interval must be more than zero and at most {TIMEOUT_MAX} seconds, not {interval}.")
         if not callable(function):
             raise TypeError(f"The function must be callable, not {type(function).__name__}.")
@@ -279,8 +283,7 @@ class PeriodicTimer:
             raise TypeError(f"The jitter must be a number between 0 and 1, not {type(fraction).__name__}.")
         if not 0 <= fraction <= 1:
             raise ValueError(f"The jitter must be between 0 and 1, as a fraction of the interval, not {fraction}.")
-        # No wait may be longer than what the system can wait.
-        job.jitter = min(int(fraction * job.period), int(TIMEOUT_MAX * 1e9) - job.period)
+        job.jitter = min(int(fraction * job.period), _LONGEST - job.period)
 
     def start(self) -> None:
         """Start the timer. A timer starts once; cancelled, it stays so.
