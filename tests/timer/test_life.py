@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -477,6 +478,14 @@ def test_a_bad_timeout_is_an_error_and_does_not_cancel() -> None:
     """What is no time is refused before anything happens."""
     timer = PeriodicTimer(HOUR, print)
     timer.start()
+    number = "The timeout must be a number of seconds or None, not "
+    with pytest.raises(TypeError, match=f"^{number}str.$"):
+        timer.cancel("soon")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=f"^{number}Fraction.$"):
+        timer.cancel(Fraction(1, 2))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"^{number}nan.$"):
+        timer.cancel(float("nan"))
+    assert timer.is_running
     timer.cancel()
 
 

@@ -349,6 +349,10 @@ class PeriodicTimer:
             timer's own function or handler, which is never waited for, or a signal handler that has interrupted
             `cancel` of the same timer, or a thread that has nothing left to do does not get to end within seconds.
 
+        Raises:
+            TypeError: ``timeout`` is neither a number nor None. The timer goes on.
+            ValueError: ``timeout`` is not a number, NaN. The timer goes on.
+
         Example:
             >>> from datetime import timedelta
             >>> from threading import Event
@@ -365,6 +369,10 @@ class PeriodicTimer:
         if self._is_finalizing():
             return True
         if timeout is not None:
+            if not isinstance(timeout, (int, float)):
+                raise TypeError(f"The timeout must be a number of seconds or None, not {type(timeout).__name__}.")
+            if timeout != timeout:  # which is true of NaN only
+                raise ValueError("The timeout must be a number of seconds or None, not nan.")
             timeout = min(max(timeout, 0), TIMEOUT_MAX)
         return self._end(timeout)
 
