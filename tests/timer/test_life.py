@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import itertools
 import os
+import pickle
 import sys
 import threading
 import time
@@ -487,6 +489,15 @@ def test_a_bad_timeout_is_an_error_and_does_not_cancel() -> None:
         timer.cancel(float("nan"))
     assert timer.is_running
     timer.cancel()
+
+
+@pytest.mark.parametrize("copy", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_timer_is_not_copied(copy: Callable[[PeriodicTimer], object]) -> None:
+    """Of two timers with one thread, dropping one would end the other: copying and pickling are refused."""
+    with PeriodicTimer(HOUR, print) as timer:
+        with pytest.raises(TypeError, match=r"^A timer can be neither copied nor pickled\.$"):
+            copy(timer)
+        assert timer.is_running
 
 
 # Whether it runs

@@ -6,6 +6,7 @@ whose examples show no difference. The examples take a module, PyTorch's or ``rd
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import os
 import socket
@@ -227,6 +228,11 @@ def built(interval: object, function: object) -> Example:
     return build
 
 
+def copied(utils: Any) -> Outcome:
+    result = outcome(copy.copy, utils._PeriodicTimer(timedelta(1), int))
+    return result if isinstance(result, tuple) else "copied"
+
+
 def cancelled(utils: Any) -> Outcome:
     timer = utils._PeriodicTimer(timedelta(seconds=60), int)
     timer.start()
@@ -385,6 +391,13 @@ DEVIATIONS = [
             constructed(-1): ("constructed", "refused"),
             constructed(threading.TIMEOUT_MAX + 1e6): ("constructed", "refused"),
         },
+    ),
+    Deviation(
+        what="copying a timer",
+        upstream="a second timer with the same thread",
+        rdzv="TypeError",
+        reason="two timers cannot both decide when one thread ends",
+        examples={copied: ("copied", raised(TypeError, "A timer can be neither copied nor pickled."))},
     ),
     Deviation(
         what="`_delay`, `cancel`",

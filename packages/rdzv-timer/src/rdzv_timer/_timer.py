@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
     from collections.abc import Callable
     from datetime import timedelta
+    from typing import NoReturn
 
     from ._run import Job, Process, Run
 
@@ -36,7 +37,7 @@ class PeriodicTimer:
 
     In a forked child the timer is one that has not started, with counters at zero, and can be started; the parent's
     goes on. Where the function itself forks, the thread ends in the child after that call. An interpreter that exits
-    does not wait for the timer. Any thread may call any method, at any time.
+    does not wait for the timer. Any thread may call any method, at any time. A timer cannot be copied or pickled.
 
     Args:
         interval: More than zero and at most `threading.TIMEOUT_MAX` seconds.
@@ -91,6 +92,10 @@ class PeriodicTimer:
         # Where the constructor has raised there is nothing to end.
         if not self._is_finalizing() and hasattr(self, "_attempts"):
             self._end(0)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled: a copy would share the thread, and dropping it would end that."""
+        raise TypeError("A timer can be neither copied nor pickled.")
 
     def __enter__(self) -> PeriodicTimer:  # noqa: PYI034 - typing.Self came with Python 3.11
         """Start the timer."""
