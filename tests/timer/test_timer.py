@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import random
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -310,6 +312,68 @@ def test_jitter_leaves_the_random_numbers_of_the_program_alone(clock: VirtualClo
     timer.set_jitter(1)
     run_to_end(timer)
     assert [random.random() for _ in range(3)] == expected
+
+
+# Functions that only make what somebody else would have to run
+
+
+async def coroutine_function() -> None:
+    pytest.fail("nobody runs this")
+
+
+async def async_generator_function() -> AsyncIterator[None]:
+    yield
+
+
+def generator_function() -> Iterator[None]:
+    yield
+
+
+class Lazy:
+    async def method(self) -> None:
+        pytest.fail("nobody runs this")
+
+    __call__ = method
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        coroutine_function,
+        async_generator_function,
+        generator_function,
+        Lazy().method,
+        Lazy(),
+        functools.partial(coroutine_function),
+        functools.partial(Lazy()),
+    ],
+)
+def test_a_function_whose_call_runs_nothing_is_refused(function: Callable[[], object]) -> None:
+    """Coroutine and generator functions are a TypeError at construction, also as methods, in partials and as callables."""
+    text = r"^The function must do its work when it is called; this is a coroutine or generator function\.$"
+    with pytest.raises(TypeError, match=text):
+        PeriodicTimer(timedelta(seconds=1), function)
+
+
+def test_a_call_that_returns_an_awaitable_is_a_failure(clock: VirtualClock, run_to_end: RunToEnd) -> None:
+    """Nobody awaits it, so it goes to the error handler, also where it is no coroutine; a future runs by itself."""
+
+    class Awaitable:
+        def __await__(self) -> Iterator[None]:
+            yield
+
+    class Future(Awaitable):
+        def add_done_callback(self, callback: object) -> None:
+            pytest.fail("not called")
+
+    results = [coroutine_function(), Awaitable(), Future(), None]
+    errors = []
+    timer = PeriodicTimer(timedelta(seconds=1), lambda: results.pop(0) if results else sys.exit())
+    timer.set_error_handler(lambda error, failures: errors.append((type(error), str(error), failures)))
+    run_to_end(timer)
+    text = "The function has returned an awaitable, which nobody awaits: "
+    assert errors == [(TypeError, f"{text}coroutine.", 1), (TypeError, f"{text}Awaitable.", 2)]
+    assert (timer.ticks, timer.consecutive_failures) == (5, 0)
 
 
 # Failures

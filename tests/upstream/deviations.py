@@ -228,6 +228,38 @@ def built(interval: object, function: object) -> Example:
     return build
 
 
+async def coroutine_function() -> None:
+    pass
+
+
+def generator_function() -> Iterator[None]:
+    yield
+
+
+RUNS_NOTHING = raised(TypeError, "The function must do its work when it is called; this is a coroutine or generator function.")
+
+
+class Lazy:
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+def fails_when_it_returns_an_awaitable(utils: Any) -> Outcome:
+    called, failed = threading.Event(), threading.Event()
+
+    def function() -> Lazy:
+        called.set()
+        return Lazy()
+
+    with mock.patch("threading.excepthook", side_effect=lambda *_: failed.set()):
+        timer = quiet_timer(utils, function)
+        timer.start()
+        called.wait(60)
+        failed.wait(0.5)
+        timer.cancel()
+    return failed.is_set()
+
+
 def copied(utils: Any) -> Outcome:
     result = outcome(copy.copy, utils._PeriodicTimer(timedelta(1), int))
     return result if isinstance(result, tuple) else "copied"
@@ -390,6 +422,18 @@ DEVIATIONS = [
             constructed(0): ("constructed", "refused"),
             constructed(-1): ("constructed", "refused"),
             constructed(threading.TIMEOUT_MAX + 1e6): ("constructed", "refused"),
+        },
+    ),
+    Deviation(
+        what="a coroutine function or a generator function as the timer's function; "
+        "a function that returns an awaitable which does not run by itself",
+        upstream="it is called, and nothing runs",
+        rdzv="TypeError at construction; a failed call",
+        reason="a heartbeat that counts its ticks but does nothing is found out too late",
+        examples={
+            built(timedelta(1), coroutine_function): ("built", RUNS_NOTHING),
+            built(timedelta(1), generator_function): ("built", RUNS_NOTHING),
+            fails_when_it_returns_an_awaitable: (False, True),
         },
     ),
     Deviation(

@@ -15,6 +15,7 @@ import sys
 import threading
 from os import urandom
 from time import monotonic_ns
+from types import CoroutineType
 
 from ._schedule import MissedTick, grid_points_passed, next_deadline
 
@@ -79,6 +80,16 @@ class Job:
         self.policy = MissedTick.DELAY
         self.jitter = 0
         self.error_handler: Callable[[Exception, int], object] | None = None
+
+    def call_once(self) -> None:
+        """Call the function; TypeError where it has only made a coroutine, or the like, which nobody will await."""
+        result = self.call()
+        # Futures and tasks are awaitable too, but make progress by themselves.
+        if hasattr(type(result), "__await__") and not hasattr(result, "add_done_callback"):
+            if isinstance(result, CoroutineType):
+                # Or Python would warn that it was never awaited.
+                result.close()
+            raise TypeError(f"The function has returned an awaitable, which nobody awaits: {type(result).__name__}.")
 
     def goes_on_after(self, error: Exception, failures: int) -> bool:
         """Tell the user of the newest of so many failures in a row; False when the user wants no more of them."""
@@ -156,7 +167,7 @@ class Run:
                 self.ticks += 1
                 self.lateness = (now - deadline) / 1e9
                 try:
-                    self.job.call()
+                    self.job.call_once()
                     self.consecutive_failures = 0
                 except Exception as error:  # noqa: BLE001 - whatever the user's function may raise
                     self.consecutive_failures += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from _thread import TIMEOUT_MAX
+from types import FunctionType, MethodType
 
 from ._schedule import MissedTick
 
@@ -11,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
     from collections.abc import Callable
     from datetime import timedelta
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from ._run import Job, Process, Run
 
@@ -19,6 +20,22 @@ _STARTED = "The timer has already started."
 
 # In nanoseconds what `_thread.TIMEOUT_MAX` is in seconds, always whole ones: the longest wait that the system can do.
 _LONGEST = int(TIMEOUT_MAX) * 1_000_000_000
+
+# CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR of `inspect`, whose import costs more than this package.
+_RUNS_NOTHING = 0x20 | 0x80 | 0x200
+
+
+def _runs_nothing(function: Any) -> bool:
+    """Whether calling it only makes a coroutine or a generator, which somebody else would have to run."""
+    # Whoever has a partial has imported functools. From Python 3.13 on nothing else here does, and it costs.
+    partial = getattr(sys.modules.get("functools"), "partial", ())
+    if isinstance(function, partial):
+        function = function.func
+    if isinstance(function, MethodType):
+        function = function.__func__
+    if not isinstance(function, FunctionType):
+        function = type(function).__call__
+    return isinstance(function, FunctionType) and function.__code__.co_flags & _RUNS_NOTHING != 0
 
 
 class PeriodicTimer:
@@ -39,6 +56,9 @@ class PeriodicTimer:
     goes on. Where the function itself forks, the thread ends in the child after that call. An interpreter that exits
     does not wait for the timer. Any thread may call any method, at any time. A timer cannot be copied or pickled.
 
+    The function must do its work when it is called. A call that returns a coroutine, or another awaitable that is no
+    future and no task, counts as one that raises a TypeError, since nobody awaits it.
+
     Args:
         interval: More than zero and at most `threading.TIMEOUT_MAX` seconds.
         function: What to call; what it returns is ignored.
@@ -46,7 +66,8 @@ class PeriodicTimer:
         **kwargs: The keyword arguments of ``function``.
 
     Raises:
-        TypeError: ``interval`` is no `datetime.timedelta`, or ``function`` cannot be called.
+        TypeError: ``interval`` is no `datetime.timedelta`, or ``function`` cannot be called, or is a coroutine function
+            or a generator function.
         ValueError: ``interval`` is out of range.
         OSError: At the first timer of a process, where no file descriptor is left to load the modules that it needs.
 
@@ -78,7 +99,9 @@ class PeriodicTimer:
             raise ValueError(f"The interval must be more than zero and at most {TIMEOUT_MAX} seconds, not {interval}.")
         if not callable(function):
             raise TypeError(f"The function must be callable, not {type(function).__name__}.")
-        # Not functools.partial: from Python 3.13 on nothing else here loads functools, and that costs more than this package.
+        if _runs_nothing(function):
+            raise TypeError("The function must do its work when it is called; this is a coroutine or generator function.")
+        # Not functools.partial, for the sake of the import.
         self._job = Job(period, lambda: function(*args, **kwargs))
         self._run_class = Run
         self._current_process = current_process
