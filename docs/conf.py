@@ -26,6 +26,8 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 nitpicky = True
+# The parameters of a timer's function, which are no class.
+nitpick_ignore = [("py:class", name) for name in ("P", "P.args", "P.kwargs")]
 default_role = "py:obj"
 smartquotes = False  # options begin with two hyphens
 

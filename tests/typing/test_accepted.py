@@ -86,3 +86,22 @@ def original_names() -> None:
     assert_type(rdzv.utils.parse_rendezvous_endpoint("a", 1), tuple[str, int])
     assert_type(rdzv.utils._matches_machine_hostname("a"), bool)
     assert_type(rdzv.utils._PeriodicTimer(timedelta(1), print), PeriodicTimer)
+
+
+class Heartbeat(PeriodicTimer):
+    """A timer of a user's own."""
+
+
+def timer_functions() -> None:
+    """A timer takes what its function takes, and `with` gives what it was given."""
+
+    def beat(number: int, *, loud: bool = False) -> None:
+        return
+
+    PeriodicTimer(timedelta(1), beat, 1)
+    PeriodicTimer(timedelta(1), beat, number=1, loud=True)
+    PeriodicTimer(timedelta(1), print, "alive", flush=True)
+    PeriodicTimer(timedelta(1), lambda: None)
+    with Heartbeat(timedelta(1), beat, 1) as running:
+        assert_type(running, Heartbeat)
+        assert_type(running.is_running, bool)

@@ -25,5 +25,17 @@ def refused(match: HostMatch) -> None:
     match_host("node0", probe_port="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     match.answer = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     PeriodicTimer(1.0, print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    PeriodicTimer(timedelta(1), "print")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    PeriodicTimer(timedelta(1), "print")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
     delay("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def wrong_arguments_of_a_timer_function() -> None:
+    """A timer takes what its function takes."""
+
+    def beat(number: int, *, loud: bool = False) -> None:
+        return
+
+    PeriodicTimer(timedelta(1), beat)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    PeriodicTimer(timedelta(1), beat, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    PeriodicTimer(timedelta(1), beat, 1, True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    PeriodicTimer(timedelta(1), beat, 1, lout=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

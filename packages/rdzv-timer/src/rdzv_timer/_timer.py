@@ -12,9 +12,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
     from collections.abc import Callable
     from datetime import timedelta
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, ParamSpec, TypeVar
 
     from ._run import Job, Process, Run
+
+    P = ParamSpec("P")
+    Self = TypeVar("Self", bound="PeriodicTimer")
 
 _STARTED = "The timer has already started."
 
@@ -84,7 +87,7 @@ class PeriodicTimer:
     # may be gone. What finalizers may call asks this first, and then leaves everything as it is.
     _is_finalizing = staticmethod(sys.is_finalizing)
 
-    def __init__(self, interval: timedelta, function: Callable[..., object], *args: object, **kwargs: object) -> None:
+    def __init__(self, interval: timedelta, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         # Whoever has an interval to pass has imported datetime, and others need to pay for neither of them. No finalizer
         # comes here, where nothing can be imported any more.
         from datetime import timedelta
@@ -120,7 +123,7 @@ class PeriodicTimer:
         """Refuse to be copied or pickled: a copy would share the thread, and dropping it would end that."""
         raise TypeError("A timer can be neither copied nor pickled.")
 
-    def __enter__(self) -> PeriodicTimer:  # noqa: PYI034 - typing.Self came with Python 3.11
+    def __enter__(self: Self) -> Self:  # noqa: PYI019 - typing.Self came with Python 3.11
         """Start the timer."""
         self.start()
         return self
