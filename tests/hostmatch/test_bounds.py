@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import subprocess
 import sys
@@ -32,8 +33,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock in place of the machine's."""
     made_up = Clock()
-    for module in (_match, _lookup):
-        monkeypatch.setattr(module, "monotonic", made_up.monotonic)
+    monkeypatch.setattr(_match, "monotonic", made_up.monotonic)
     monkeypatch.setattr(_match, "sleep", made_up.sleep)
     return made_up
 
@@ -76,12 +76,13 @@ def test_a_yes_is_not_held_back_by_a_look_up_that_hangs(
     """Half way the own name is looked up, and as soon as it gives a yes there is an answer."""
     machine.answers.update({"node0.cluster": withheld, "node0": (["10.0.0.7"], "node0.cluster")})
 
-    def wait(lookups: Any, until: float) -> None:
+    real_wait = _lookup.Lookups.wait
+
+    def wait(lookups: Any, seconds: float) -> bool:
         if clock.now < 1000 + 1800:
-            clock.now = until  # Nothing has ended by then.
-        else:
-            assert lookups._ended.wait(60)
-            lookups._ended.clear()
+            clock.now += seconds  # Nothing has ended by then.
+            return False
+        return real_wait(lookups, 60)
 
     monkeypatch.setattr(_lookup.Lookups, "wait", wait)
     match = match_host("node0.cluster", timeout=3600)
@@ -97,9 +98,9 @@ def test_an_own_name_s_addresses_are_waited_for(machine: Any, monkeypatch: pytes
         asked.wait()
         return [(None, None, 0, "", ("10.0.0.5", 0))]
 
-    def wait_and_answer(lookups: Any, until: float) -> None:
+    def wait_and_answer(lookups: Any, seconds: float) -> bool:
         asked.set()
-        wait(lookups, until)
+        return wait(lookups, seconds)
 
     monkeypatch.setattr("socket.getaddrinfo", answer)
     monkeypatch.setattr(_lookup.Lookups, "wait", wait_and_answer)
@@ -272,9 +273,10 @@ def test_look_ups_leave_a_probe_its_share(
     """Three seconds, or half of the timeout; of what is left the host has the first half to itself."""
     waits: list[float] = []
 
-    def wait(lookups: Any, until: float) -> None:
-        waits.append(until - 1000)
-        clock.now = until
+    def wait(lookups: Any, seconds: float) -> bool:
+        clock.now += seconds
+        waits.append(clock.now - 1000)
+        return False
 
     monkeypatch.setattr(_lookup.Lookups, "wait", wait)
     machine.answers.update({"other": withheld, "node0": withheld})
@@ -282,6 +284,32 @@ def test_look_ups_leave_a_probe_its_share(
     assert waits == [half, all_of_it] if timeout else waits == []
     assert match.error == f"no answer to the look-up within {all_of_it:g} s"
     assert set(machine.looked_up) <= {"other", "node0"}  # whose threads may not have had their turn yet
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time stands still, as under freezegun; who goes on reading the clock would wait for ever."""
+    reads = itertools.count()
+
+    def monotonic() -> float:
+        assert next(reads) < 100
+        return 1000.0
+
+    monkeypatch.setattr(_match, "monotonic", monotonic)
+
+
+def test_frozen_time_holds_up_no_look_up(machine: Any, withheld: object, frozen: None) -> None:
+    """What has been waited for in full is over, whatever the clock says."""
+    machine.answers.update({"other": withheld, "node0": withheld})
+    assert match_host("other", timeout=0.02).elapsed >= 0.02
+    assert match_host("203.0.113.9", timeout=0.02).answer is False
+    assert match_host("other", timeout=0.02, wait=0.1).answer is None
+    assert not machine.release.is_set()
+
+
+def test_frozen_time_ends_waiting_for_a_record(machine: Any, frozen: None) -> None:
+    """The pauses count."""
+    assert match_host("other", wait=0.02).answer is None
 
 
 def refuse_threads(monkeypatch: pytest.MonkeyPatch, text: str) -> None:

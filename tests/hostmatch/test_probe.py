@@ -10,7 +10,6 @@ import struct
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -32,9 +31,8 @@ def stranger() -> Iterator[socket.socket]:
         yield listener
 
 
-def far() -> float:
-    """A deadline that no test should meet."""
-    return monotonic() + 60
+FAR = 60.0
+"""More seconds than a test should take."""
 
 
 def connecting_to(monkeypatch: pytest.MonkeyPatch, other_port: int) -> None:
@@ -45,18 +43,18 @@ def connecting_to(monkeypatch: pytest.MonkeyPatch, other_port: int) -> None:
 
 def test_a_connection_that_arrives_is_proof(port: int) -> None:
     """The own address at which it arrived is told."""
-    assert probe(["127.0.0.1"], port, far()) == "127.0.0.1"
+    assert probe(["127.0.0.1"], port, FAR) == "127.0.0.1"
 
 
 def test_one_of_several_addresses_is_enough(port: int) -> None:
     """Addresses that cannot be connected to are passed over."""
-    assert probe(["not an address", "fe80::1%no-such-zone", "255.255.255.255", "127.0.0.1"], port, far())
+    assert probe(["not an address", "fe80::1%no-such-zone", "255.255.255.255", "127.0.0.1"], port, FAR)
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has IPv6 switched off")
 def test_one_listener_serves_both_families(port: int) -> None:
     """An IPv6 address is proved as an IPv4 one is."""
-    assert probe(["::1"], port, far()) == "::1"
+    assert probe(["::1"], port, FAR) == "::1"
 
 
 @pytest.mark.parametrize("dual_stack", [True, False])
@@ -97,7 +95,7 @@ def test_a_connection_that_is_there_at_once_counts(port: int, monkeypatch: pytes
             return 0
 
     monkeypatch.setattr(socket, "socket", Immediate)
-    assert probe(["127.0.0.1"], port, far()) == "127.0.0.1"
+    assert probe(["127.0.0.1"], port, FAR) == "127.0.0.1"
 
 
 def test_a_refused_connection_proves_the_contrary(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +103,7 @@ def test_a_refused_connection_proves_the_contrary(port: int, monkeypatch: pytest
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed_port = listener.getsockname()[1]
     connecting_to(monkeypatch, closed_port)
-    assert probe(["127.0.0.1"], port, far()) is None
+    assert probe(["127.0.0.1"], port, FAR) is None
 
 
 def test_a_silent_stranger_is_waited_for_only_a_moment(
@@ -114,10 +112,19 @@ def test_a_silent_stranger_is_waited_for_only_a_moment(
     """A live store elsewhere takes the text, says nothing, and never closes."""
     connecting_to(monkeypatch, stranger.getsockname()[1])
     monkeypatch.setattr(_probe, "_MOST_SECONDS", 0.05)
-    assert probe(["127.0.0.1"], port, far()) is None
+    assert probe(["127.0.0.1"], port, FAR) is None
     accepted, _ = stranger.accept()
     with accepted:
         assert len(accepted.recv(64)) == 16
+
+
+def test_frozen_time_ends_a_probe(port: int, stranger: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under freezegun too a silent stranger is waited for only a moment."""
+    reads = iter([1000.0] * 100)
+    monkeypatch.setattr(_probe, "monotonic", lambda: next(reads))
+    monkeypatch.setattr(_probe, "_MOST_SECONDS", 0.05)
+    connecting_to(monkeypatch, stranger.getsockname()[1])
+    assert probe(["127.0.0.1"], port, FAR) is None
 
 
 def test_another_node_s_listener_closes_and_that_is_a_no(
@@ -135,7 +142,7 @@ def test_another_node_s_listener_closes_and_that_is_a_no(
     monkeypatch.setattr(_probe, "_MOST_SECONDS", 3600)
     other = threading.Thread(target=answer_something_and_close)
     other.start()
-    assert probe(["127.0.0.1"], port, far()) is None
+    assert probe(["127.0.0.1"], port, FAR) is None
     other.join()
 
 
@@ -194,7 +201,7 @@ def test_without_sockets_nothing_is_proved(port: int, monkeypatch: pytest.Monkey
     """An address that could not be connected to is no proof that it leads elsewhere."""
     refused(monkeypatch, codes)
     with pytest.raises(OSError, match="refused"):
-        probe(["203.0.113.9", "2001:db8::9"][: len(codes)], port, far())
+        probe(["203.0.113.9", "2001:db8::9"][: len(codes)], port, FAR)
 
 
 def test_without_sockets_for_all_a_silent_stranger_proves_nothing(
@@ -205,13 +212,13 @@ def test_without_sockets_for_all_a_silent_stranger_proves_nothing(
     monkeypatch.setattr(_probe, "_MOST_SECONDS", 0.05)
     refused(monkeypatch, [None, errno.EMFILE])
     with pytest.raises(OSError, match="refused"):
-        probe(["127.0.0.1", "203.0.113.9"], port, far())
+        probe(["127.0.0.1", "203.0.113.9"], port, FAR)
 
 
 def test_an_address_of_a_missing_family_leads_nowhere(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no socket can reach is not this machine."""
     refused(monkeypatch, [errno.EAFNOSUPPORT])
-    assert probe(["2001:db8::9"], port, far()) is None
+    assert probe(["2001:db8::9"], port, FAR) is None
 
 
 def test_where_no_more_visitors_fit_the_oldest_goes(port: int) -> None:
@@ -257,7 +264,7 @@ def test_strangers_are_bounded_in_number(port: int, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(_probe._Probe, "connect", connect_after_a_crowd)
     with ExitStack() as crowd:
-        assert probe(["127.0.0.1"], port, far())
+        assert probe(["127.0.0.1"], port, FAR)
     assert kept == [2]
 
 
@@ -302,7 +309,7 @@ def test_strangers_come_and_go_while_it_probes(port: int, monkeypatch: pytest.Mo
     monkeypatch.setattr(selectors, "DefaultSelector", Late)
     monkeypatch.setattr(_probe._Probe, "connect", connect_after_a_stranger)
     with gone, socket.socket() as rude:
-        assert probe(["127.0.0.1"], port, far()) == "127.0.0.1"
+        assert probe(["127.0.0.1"], port, FAR) == "127.0.0.1"
 
 
 def test_the_own_text_may_come_in_pieces(port: int) -> None:
@@ -357,8 +364,8 @@ def test_a_probe_decides_last(machine: Any, monkeypatch: pytest.MonkeyPatch) -> 
     """Only a foreign address is probed: what resolves to nothing has nowhere to connect to, a yes needs no proof."""
     probed = []
 
-    def arrive(addresses: list[str], port: int, deadline: float) -> str:
-        assert deadline > monotonic()
+    def arrive(addresses: list[str], port: int, seconds: float) -> str:
+        assert 0 < seconds <= 15
         probed.append((addresses, port))
         return "10.0.0.5"
 

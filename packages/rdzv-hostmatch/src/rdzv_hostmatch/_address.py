@@ -1,7 +1,4 @@
-"""What the kernel says of an address: is it this machine's, and from which of its own would this machine reach it.
-
-Addresses are literals, never names, so nothing here can wait for a name server.
-"""
+"""Ask the kernel about an address: is it this machine's, and from which of its own does this machine reach it."""
 
 from __future__ import annotations
 
@@ -13,16 +10,16 @@ if TYPE_CHECKING:
 
     _SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 
-# How long a text to oneself may take, in seconds, and then a connection. They are there at once, unless a firewall drops them
-# or the kernel let us bind to an address that is not its own (ip_nonlocal_bind): only there is this waited for.
+# Seconds that a text to oneself may take, and then a connection. Both arrive at once, unless a firewall drops them or the
+# kernel let us bind to an address that is not its own (ip_nonlocal_bind).
 PATIENCE = 0.08
 
 
 def is_local_address(address: str) -> bool:
-    """Whether an address is one of this machine's, now.
+    """Whether an address is one of this machine's now.
 
-    A datagram socket is bound to the address and sends itself a random text: only on the machine that has the address does it
-    come back. Where a firewall keeps it from coming back, a TCP connection from the address to itself decides.
+    A datagram socket is bound to the address and sends itself a random text, which comes back only on the machine that has the
+    address. Where a firewall stops it, a TCP connection from the address to itself decides.
 
     Args:
         address: An IPv4 or IPv6 address. An IPv4-mapped IPv6 address means the IPv4 address in it; a link-local one needs its
@@ -44,20 +41,24 @@ def is_local_address(address: str) -> bool:
 
 
 def is_own(ip: IPv4Address | IPv6Address, patience: float) -> bool:
-    """The same of a parsed address; ``patience`` is how long its echo may take, in seconds.
+    """Ask the kernel about an address. Its answer may take ``patience`` seconds.
 
     Raises:
         OSError: The system refused the sockets.
     """
-    import os
-    import socket
-
     if ip.is_multicast or ip.is_unspecified or str(ip) == "255.255.255.255":
         return False
     try:
         own = _socket_address(ip, 0)
     except OSError:
         return False
+    return _reaches_itself(ip, own, patience)
+
+
+def _reaches_itself(ip: IPv4Address | IPv6Address, own: _SocketAddress, patience: float) -> bool:
+    import os
+    import socket
+
     try:
         echo = _open(ip, socket.SOCK_DGRAM)
     except PermissionError:
@@ -77,7 +78,7 @@ def is_own(ip: IPv4Address | IPv6Address, patience: float) -> bool:
             if echo.recv(len(nonce)) == nonce:
                 return True
         except OSError:
-            # A firewall drops or rejects datagrams even to oneself; or it is a broadcast address, or another machine's.
+            # A firewall stops datagrams even to oneself; or it is a broadcast address, or another machine's.
             pass
     return _reaches_itself_by_tcp(ip, own, patience)
 
@@ -138,13 +139,15 @@ def source_address(address: str) -> str | None:
 
 def as_address(text: str) -> IPv4Address | IPv6Address | None:
     """The address that a text is, an IPv4-mapped one unwrapped; None where it is a name."""
-    from ipaddress import IPv6Address, ip_address
+    import ipaddress
 
     try:
-        ip = ip_address(text)
+        if ":" not in text:
+            return ipaddress.IPv4Address(text)
+        ip = ipaddress.IPv6Address(text)
     except ValueError:
         return None
-    return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
+    return ip.ipv4_mapped or ip
 
 
 def _literal(address: str) -> IPv4Address | IPv6Address:
@@ -157,7 +160,7 @@ def _literal(address: str) -> IPv4Address | IPv6Address:
 
 
 def _open(ip: IPv4Address | IPv6Address, kind: int) -> socket.socket | None:
-    """A socket for addresses such as this; None where this system knows no such addresses."""
+    """A socket for such an address; None if this system has no such addresses."""
     import errno
     import socket
 
@@ -170,7 +173,7 @@ def _open(ip: IPv4Address | IPv6Address, kind: int) -> socket.socket | None:
 
 
 def _socket_address(ip: IPv4Address | IPv6Address, port: int) -> _SocketAddress:
-    """The address as sockets take it; OSError where it names a zone that this machine does not have."""
+    """The address as sockets take it; OSError if this machine does not have its zone."""
     if ip.version == 4:
         return str(ip), port
     text, _, zone = str(ip).partition("%")
@@ -181,7 +184,7 @@ def _scope(zone: str) -> int:
     import socket
 
     if zone.isdigit() and zone.isascii():
-        # Sockets take 32 bits of it and pass over the rest. Ten digits are enough to write them.
+        # Sockets ignore what does not fit into 32 bits, which take ten digits at most.
         if len(zone) > 10 or int(zone) >= 2**32:
             raise OSError
         return int(zone)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +29,11 @@ class Lookups:
             newest = self._newest[name] = Lookup(name, self._ended.set)
         return newest
 
-    def wait(self, until: float) -> None:
-        """Wait until one of them has ended since the last call, or until this time of the monotonic clock."""
-        self._ended.wait(min(max(until - monotonic(), 0.0), threading.TIMEOUT_MAX))
+    def wait(self, seconds: float) -> bool:
+        """Wait until one of them has ended since the last call. False when the time is over."""
+        has_ended = self._ended.wait(min(seconds, threading.TIMEOUT_MAX))
         self._ended.clear()
+        return has_ended
 
 
 class Lookup:

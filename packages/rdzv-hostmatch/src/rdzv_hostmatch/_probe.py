@@ -1,9 +1,8 @@
-"""Proof that a connection to an address arrives at this machine, whatever translates addresses on the way.
+"""Prove that a connection to an address arrives at this machine, whatever translates addresses on the way.
 
-This machine listens on the port and connects to the address: only if its own random text comes in through its own listener,
-the address leads here. One loop, no threads, a bounded number of strangers. The connector speaks first, and the listener closes
-every connection without a byte, at once when it has heard enough: a client of a store that comes by meanwhile, or another node
-that probes, just tries again.
+This machine listens on the port, connects to the address, and sends a random text: if its listener receives that, the address
+leads here. The listener closes all other connections without sending a byte, so that a client of a store, or another node that
+probes, just tries again.
 """
 
 from __future__ import annotations
@@ -21,23 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NONCE_BYTES = 16
-# A connection that leads here has arrived after a round trip, or a few where packets were lost. One that leads to a silent
-# stranger, such as a live store, would never end by itself.
+# A connection that leads here arrives after a few round trips. One that leads to a silent stranger, such as a live store, would
+# never end.
 _MOST_SECONDS = 3.0
-# Strangers that connect and say nothing are kept until there are this many, then the oldest goes.
+# If more strangers are connected, the oldest is dropped.
 _MOST_VISITORS = 64
-# What the system says when it has nothing left to make a socket of.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-def probe(addresses: Sequence[str], port: int, deadline: float) -> str | None:
-    """Whether a connection to one of the addresses, on the port, arrives at this machine.
-
-    Returns:
-        The own address at which it arrived; None where none arrived before the deadline, of the monotonic clock.
+def probe(addresses: Sequence[str], port: int, seconds: float) -> str | None:
+    """The own address at which a connection to one of the addresses arrived within so many seconds; None if none did.
 
     Raises:
-        OSError: The port cannot be listened on, or too few sockets can be had, so nothing can be proved.
+        OSError: The port cannot be listened on, or the system refuses a socket, so nothing is proved.
     """
     listener = _listen(port)
     with listener, selectors.DefaultSelector() as selector:
@@ -45,7 +40,7 @@ def probe(addresses: Sequence[str], port: int, deadline: float) -> str | None:
         try:
             for address in addresses:
                 loop.connect(address, port)
-            return loop.run(min(deadline, monotonic() + _MOST_SECONDS))
+            return loop.run(min(seconds, _MOST_SECONDS))
         finally:
             loop.close()
 
@@ -60,7 +55,7 @@ def _listen(port: int) -> socket.socket:
 
 
 class _Probe:
-    """The sockets of one probe: the listener, own connections on their way out, visitors on their way in."""
+    """The sockets of one probe: the listener, its own connections, and visitors."""
 
     def __init__(self, selector: selectors.BaseSelector, listener: socket.socket) -> None:
         self._nonce = os.urandom(_NONCE_BYTES)
@@ -90,12 +85,14 @@ class _Probe:
         else:
             outgoing.close()
 
-    def run(self, deadline: float) -> str | None:
-        while self._outgoing:
-            remaining = deadline - monotonic()
-            if remaining <= 0:
+    def run(self, seconds: float) -> str | None:
+        deadline = monotonic() + seconds
+        while self._outgoing and (remaining := deadline - monotonic()) > 0:
+            # No event means that the time is over, also where the clock stands still (freezegun).
+            events = self._selector.select(remaining)
+            if not events:
                 break
-            for key, _ in self._selector.select(remaining):
+            for key, _ in events:
                 ready: socket.socket = key.fileobj  # type: ignore[assignment]
                 if ready is self._listener:
                     self._accept()
@@ -125,7 +122,7 @@ class _Probe:
         self._selector.register(visitor, selectors.EVENT_READ)
 
     def _listen_to(self, visitor: socket.socket) -> str | None:
-        """The own address if the visitor is this probe itself."""
+        """The own address if the visitor is this probe."""
         heard = self._heard[visitor]
         try:
             more = visitor.recv(_NONCE_BYTES - len(heard))
@@ -143,7 +140,7 @@ class _Probe:
         return None
 
     def _speak(self, outgoing: socket.socket, events: int) -> None:
-        """Say the nonce once connected; then only the end of the connection is of interest."""
+        """Send the nonce once connected; then wait for the end of the connection."""
         try:
             if events & selectors.EVENT_WRITE:
                 outgoing.send(self._nonce)

@@ -1,4 +1,4 @@
-"""The decision as data: what was decided, by which rule, from which facts. Nothing here looks anything up."""
+"""The decision as data."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ if TYPE_CHECKING:
 
 
 class MatchRule(Enum):
-    """What decided; the value is the reason as half a sentence. Those that mean yes come first, in the order of their trial.
+    """What decided; the value is the reason as half a sentence. Rules that mean yes come first, in their order.
 
-    >>> from rdzv_hostmatch import match_host
-    >>> match_host("127.0.0.1").rule
-    <MatchRule.LOOPBACK: 'a loopback address means this machine on every machine'>
+    >>> MatchRule.UNRESOLVED.value
+    'it could not be looked up'
     """
 
     LOCALHOST = "localhost means this machine on every machine"
@@ -58,15 +57,15 @@ class HostMatch:
     rule: MatchRule
     """What decided."""
     addresses: tuple[str, ...]
-    """What the host resolved to, an address literal to itself; empty where it was not, or could not be, looked up."""
+    """What the host resolved to, an address to itself; empty if it was not, or could not be, looked up."""
     local_address: str | None
-    """The address of this machine that matched; None where no address did."""
+    """The address of this machine that matched; None if no address did."""
     machine_name: str
-    """This machine's own name, ``socket.gethostname()``; empty where the system gives none."""
+    """This machine's hostname; empty if the system gives none."""
     warnings: tuple[tuple[str, str], ...]
-    """What may go wrong all the same: pairs of a code and a sentence."""
+    """What may go wrong: pairs of a code and a sentence."""
     error: str | None
-    """What the look-up of the host, or the probe, failed with; None where neither failed."""
+    """Why the look-up of the host, or the probe, failed; None if neither did."""
     elapsed: float
     """How long the decision took, in seconds."""
 
@@ -89,9 +88,8 @@ class HostMatch:
     def answer(self) -> bool | None:
         """True: this machine; False: not this machine; None: undecided.
 
-        >>> rules = MatchRule.OWN_NAME, MatchRule.FOREIGN_ADDRESS, MatchRule.UNRESOLVED
-        >>> [HostMatch("node0", rule).answer for rule in rules]
-        [True, False, None]
+        >>> HostMatch("node0", MatchRule.OWN_NAME).answer
+        True
         """
         return None if self.rule in UNDECIDED else self.rule in YES
 
@@ -130,5 +128,5 @@ class HostMatch:
 
 
 def escaped(text: str) -> str:
-    """The text with whatever could move a cursor, or forge a line of a log, escaped."""
+    """The text with what could move a cursor, or forge a line of a log, escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,4 +1,4 @@
-"""What may go wrong although a decision was made. Pure: from the facts to pairs of a code and a sentence."""
+"""What may go wrong although a decision was made."""
 
 from __future__ import annotations
 
@@ -21,12 +21,7 @@ _SHARED_ADDRESSES = {
 def warnings_of(
     rule: MatchRule, machine_name: str, addresses: Sequence[str], local_addresses: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
-    """The warnings to a decision, each with its code.
-
-    ``loopback`` and ``wildcard`` (every machine takes itself for the host, or none does), ``own-name-elsewhere`` and
-    ``own-name-loopback`` (other machines may go elsewhere), ``other-addresses`` (some connections go elsewhere),
-    ``shared-address`` (many machines have it), ``first-label`` (a guess).
-    """
+    """The warnings for a decision, each with its code."""
     found: list[tuple[str, str]] = []
     parsed = [ip for ip in map(as_address, addresses) if ip]
     local = [ip for ip in map(as_address, local_addresses) if ip]
