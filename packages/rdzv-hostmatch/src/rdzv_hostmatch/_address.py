@@ -26,7 +26,7 @@ def is_local_address(address: str) -> bool:
             zone id, as in ``fe80::1%eth0`` (RFC 4007 section 11).
 
     Returns:
-        True where the address is this machine's.
+        True where the address is this machine's; loopback always is.
         False also for multicast, broadcast and unspecified addresses, and for a zone that this machine does not have.
 
     Raises:
@@ -37,7 +37,8 @@ def is_local_address(address: str) -> bool:
     >>> is_local_address("127.0.0.1"), is_local_address("203.0.113.1")
     (True, False)
     """
-    return is_own(_literal(address), PATIENCE)
+    ip = _literal(address)
+    return ip.is_loopback or is_own(ip, PATIENCE)
 
 
 def is_own(ip: IPv4Address | IPv6Address, patience: float) -> bool:
