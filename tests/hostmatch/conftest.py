@@ -16,6 +16,7 @@ class Machine:
     def __init__(self) -> None:
         self.name = "node0"
         self.addresses = {"10.0.0.5"}
+        self.tentative: set[str] = set()
         self.answers: dict[str, Any] = {}
         self.looked_up: list[str] = []
         self.compared: list[str] = []
@@ -34,11 +35,11 @@ class Machine:
         addresses, canonical = answer if isinstance(answer, tuple) else (answer, "")
         return [(None, None, 0, canonical, (address, 0)) for address in addresses]
 
-    def is_own(self, ip: object, patience: float) -> bool:
-        """Whether the test gave this address to the machine."""
+    def is_own(self, ip: object, patience: float) -> bool | None:
+        """Whether the test gave this address to the machine; None for a tentative one."""
         assert 0 <= patience < 0.1
         self.compared.append(str(ip))
-        return str(ip) in self.addresses
+        return None if str(ip) in self.tentative else str(ip) in self.addresses
 
 
 WITHHELD = object()

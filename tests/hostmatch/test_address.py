@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,7 +39,7 @@ def test_a_loopback_address_is_local(monkeypatch: pytest.MonkeyPatch, address: s
     assert match_host(address).rule is MatchRule.LOOPBACK
 
 
-def is_own(address: str, patience: float = 0.05) -> bool:
+def is_own(address: str, patience: float = 0.05) -> bool | None:
     """What the kernel says of an address, loopback included."""
     return _address.is_own(ip_address(address), patience)
 
@@ -237,6 +239,55 @@ def test_without_sockets_of_its_family_an_address_is_not_local(monkeypatch: pyte
 
     monkeypatch.setattr(socket, "socket", refuse)
     assert not is_own("127.0.0.1")
+
+
+TENTATIVE = """\
+20010db8000000000000000000000005 02 40 00 40     eth0
+fe800000000000000000000000000005 02 40 20 c0     eth0
+fe800000000000000000000000000005 03 40 20 80      ib0
+fd770000000000000000000000000005 03 40 00 80 n\udcff0
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "flags", "answer"),
+    [
+        ("2001:db8::5", "40", None),
+        ("2001:db8::5", "c0", None),
+        ("2001:db8::5", "48", False),  # another machine has it
+        ("2001:db8::5", "80", False),
+        ("2001:db8::6", "40", False),
+        ("fe80::5%2", "40", None),
+        ("fe80::5%3", "40", False),
+        ("fd77::5", "40", False),
+        ("32.1.13.184", "40", False),  # the same first bytes
+    ],
+)
+def test_a_tentative_address_is_nobody_s_yet(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str, flags: str, answer: bool | None
+) -> None:
+    """Duplicate address detection is still going on, on this interface; an address that has failed it is foreign."""
+    table = tmp_path / "if_inet6"
+    table.write_bytes(os.fsencode(TENTATIVE.replace(" 40 00 40 ", f" 40 00 {flags} ")))
+    monkeypatch.setattr(_address, "_IF_INET6", str(table))
+    assert is_own(address) is answer
+    assert is_local_address(address) is False
+
+
+def test_a_system_without_a_list_of_addresses_knows_none_that_is_tentative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the sockets alone decide."""
+    monkeypatch.setattr(_address, "_IF_INET6", "/no/such/list")
+    assert is_own("2001:db8::5") is False
+
+
+def test_an_address_that_is_tentative_no_more_is_asked_about_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Between the refusal and the look into the list the detection may have ended."""
+    table = tmp_path / "if_inet6"
+    table.write_text("20010db8000000000000000000000005 02 40 00 80 eth0\n")
+    monkeypatch.setattr(_address, "_IF_INET6", str(table))
+    answers = iter([False, True])
+    monkeypatch.setattr(_address, "_reaches_itself", lambda *_: next(answers))
+    assert is_own("2001:db8::5") is True
 
 
 @pytest.mark.parametrize(

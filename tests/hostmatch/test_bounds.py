@@ -312,6 +312,47 @@ def test_frozen_time_ends_waiting_for_a_record(machine: Any, frozen: None) -> No
     assert match_host("other", wait=0.02).answer is None
 
 
+def test_a_tentative_address_is_asked_about_until_it_is_decided(machine: Any, clock: Clock, monkeypatch: Any) -> None:
+    """Each quarter of a second, while nothing else has to be waited for."""
+    real_wait = _lookup.Lookups.wait
+
+    def wait(lookups: Any, seconds: float) -> bool:
+        if seconds > 0.25:  # not tentative: for the look-up
+            assert real_wait(lookups, 60)
+            return True
+        clock.sleep(seconds)
+        return False
+
+    monkeypatch.setattr(_lookup.Lookups, "wait", wait)
+    machine.answers.update({"node0": ["10.0.0.5"], "head": ["203.0.113.9", "fd77::5"]})
+    for host, rule in (("fd77::5", MatchRule.LOCAL_ADDRESS), ("head", MatchRule.RESOLVED_ADDRESS)):
+        answers = iter([None, None, None, True])
+        monkeypatch.setattr(_match, "is_own", lambda ip, _, answers=answers: ip.version == 6 and next(answers))
+        match = match_host(host)
+        assert (match.rule, match.local_address) == (rule, "fd77::5")
+        assert clock.sleeps == [0.25] * len(clock.sleeps)
+        answers = iter([None, None, False])
+        monkeypatch.setattr(_match, "is_own", lambda ip, _, answers=answers: ip.version == 6 and next(answers))
+        assert match_host(host).rule is MatchRule.FOREIGN_ADDRESS  # another machine has it
+
+
+def test_an_address_that_stays_tentative_is_undecided(machine: Any, clock: Clock, monkeypatch: Any, caplog: Any) -> None:
+    """Within the timeout, then within the wait, which is logged."""
+    caplog.set_level(logging.INFO, "rdzv_hostmatch")
+    monkeypatch.setattr(_lookup.Lookups, "wait", lambda _, seconds: clock.sleep(seconds))
+    machine.tentative = {"fd77::5"}
+    match = match_host("fd77::5", timeout=2, wait=1)
+    assert (match.answer, match.rule, match.elapsed) == (None, MatchRule.TENTATIVE, 2)
+    assert caplog.messages == []
+    assert match_host("fd77::5", timeout=2, wait=3).elapsed == 2.25 + 2
+    assert caplog.messages == [
+        f"'fd77::5' cannot be used yet: {MatchRule.TENTATIVE.value}; waited 2.0 s, will give up after 3 s"
+    ]
+    clock.now = 1000
+    assert matches_machine_hostname("fd77::5") is False
+    assert clock.now == 1015
+
+
 def refuse_threads(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     def refuse(self: threading.Thread) -> None:
         raise RuntimeError(text)

@@ -184,6 +184,16 @@ def test_a_warning_says_what_may_go_wrong(machine: Any, host: str, code: str, te
     assert match_host(host).warnings == ((code, text),)
 
 
+def test_a_tentative_address_is_no_other_machine_s(machine: Any) -> None:
+    """So there is nothing to warn of, and what says yes already does not wait for it."""
+    machine.tentative = {"fd77::5"}
+    machine.answers.update({"several": ["fd77::5", "10.0.0.5"], "node0": ["fd77::5"]})
+    match = match_host("several", timeout=3600)
+    assert (match.rule, match.local_address, match.warnings) == (MatchRule.RESOLVED_ADDRESS, "10.0.0.5", ())
+    assert match_host("node0", timeout=3600).warnings == ()
+    assert match_host("fd77::5", timeout=3600).rule is MatchRule.OWN_NAME_ADDRESS
+
+
 def test_every_address_of_a_name_is_compared(machine: Any) -> None:
     """The addresses come in the order of the resolver; the local one is named."""
     machine.answers.update(ANSWERS)

@@ -385,3 +385,11 @@ def test_without_time_for_it_there_is_no_probe(machine: Any, monkeypatch: pytest
     """Then nobody may say that no connection arrived."""
     monkeypatch.setattr(_probe, "probe", lambda *_: pytest.fail("probed"))
     assert match_host("203.0.113.9", timeout=0, probe_port=29400).rule is MatchRule.FOREIGN_ADDRESS
+
+
+def test_a_probe_may_prove_what_a_tentative_address_does_not(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no connection arrives, the host stays undecided."""
+    machine.tentative = {"fd77::5"}
+    for arrived_at, rule in (("10.0.0.5", MatchRule.PROBE), (None, MatchRule.TENTATIVE)):
+        monkeypatch.setattr(_probe, "probe", lambda *_, arrived_at=arrived_at: arrived_at)
+        assert match_host("fd77::5", timeout=0.1, probe_port=29400).rule is rule

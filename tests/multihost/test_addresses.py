@@ -104,3 +104,45 @@ def test_foreign_address_is_not_local(host: Host, address: str) -> None:
 def test_source_address_is_that_of_the_nic_used(node1: Host, address: str, source: str | None) -> None:
     """The address from which another is reached is that of the NIC on the way; None where nobody could answer to it."""
     assert node1.call("source", address=address) == source
+
+
+@pytest.fixture
+def unplugged(lab: Lab) -> Host:
+    """A host with a NIC that has no carrier, so that duplicate address detection of its IPv6 addresses cannot begin."""
+    (node,) = lab.add_hosts({"node1": 11}, hosts_files={"node1": "fd99::5 tentative"})
+    node.shell(
+        "ip link add nic0 type veth peer name plug0; sysctl -qw net.ipv6.conf.nic0.accept_dad=1; ip link set nic0 up;"
+        "ip address add fd99::5/64 dev nic0; ip address add fe80::5/64 dev nic0; ip address add 10.99.0.5/24 dev nic0"
+    )
+    return node
+
+
+@pytest.mark.parametrize("nonlocal_bind", [0, 1])
+@pytest.mark.parametrize("host", ["fd99::5", "fe80::5%nic0", "tentative"])
+def test_tentative_address_is_undecided(unplugged: Host, host: str, nonlocal_bind: int) -> None:
+    """It is no other machine's either; IPv4 knows no such thing."""
+    unplugged.shell(f"sysctl -qw net.ipv6.ip_nonlocal_bind={nonlocal_bind}")
+    said = unplugged.call("match", host=host, timeout=0.5)
+    assert (said["answer"], said["rule"]) == (None, "TENTATIVE"), said
+    said = unplugged.call("match", host=host, timeout=1.0, wait=0.5, probe_port=29400)
+    assert (said["answer"], said["rule"]) == (None, "TENTATIVE"), said
+    assert unplugged.call("is_local", address="10.99.0.5") is True
+    assert unplugged.call("is_local", address="fd99::5") is False
+
+
+@pytest.mark.parametrize(("host", "rule"), [("fd99::5", "LOCAL_ADDRESS"), ("tentative", "RESOLVED_ADDRESS")])
+def test_tentative_address_is_waited_for(unplugged: Host, host: str, rule: str) -> None:
+    """Once the cable is in and detection has found nobody, it is a yes, of the call that has begun before."""
+    asked = unplugged.ask("match", host=host, timeout=60.0)
+    unplugged.shell("ip link set plug0 up")
+    said = asked.result(60)
+    assert (said["answer"], said["rule"]) == (True, rule), said
+
+
+def test_duplicate_address_is_foreign(lab: Lab) -> None:
+    """Detection has found another machine with the address: sockets cannot use it here."""
+    node1, node2 = lab.add_hosts({"node1": 11, "node2": 12})
+    node2.shell("sysctl -qw net.ipv6.conf.eth0.accept_dad=1; ip address add fd77::11/64 dev eth0")
+    node2.shell("for _ in $(seq 100); do ip -6 address show dadfailed | grep -q fd77::11 && exit; sleep 0.1; done; exit 1")
+    assert node2.call("match", host="fd77::11", timeout=10.0)["rule"] == "FOREIGN_ADDRESS"
+    assert node1.call("match", host="fd77::11")["rule"] == "LOCAL_ADDRESS"

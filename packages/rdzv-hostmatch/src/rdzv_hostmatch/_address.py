@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 # Seconds that a text to oneself may take, and then a connection. Both arrive at once, unless a firewall drops them or the
 # kernel let us bind to an address that is not its own (ip_nonlocal_bind).
 PATIENCE = 0.08
+# Linux lists its IPv6 addresses here, with flags from linux/if_addr.h.
+_IF_INET6 = "/proc/net/if_inet6"
+_IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
 
 
 def is_local_address(address: str) -> bool:
-    """Whether an address is one of this machine's now.
+    """Whether an address is one of this machine's, and can be used now.
 
     A datagram socket is bound to the address and sends itself a random text, which comes back only on the machine that has the
     address. Where a firewall stops it, a TCP connection from the address to itself decides.
@@ -27,7 +30,8 @@ def is_local_address(address: str) -> bool:
 
     Returns:
         True where the address is this machine's; loopback always is.
-        False also for multicast, broadcast and unspecified addresses, and for a zone that this machine does not have.
+        False also for multicast, broadcast and unspecified addresses, for a zone that this machine does not have, and while
+        the address is tentative (RFC 4862 section 5.4), so that it cannot be used: :func:`match_host` waits for it.
 
     Raises:
         ValueError: ``address`` is no address.
@@ -38,11 +42,14 @@ def is_local_address(address: str) -> bool:
     (True, False)
     """
     ip = _literal(address)
-    return ip.is_loopback or is_own(ip, PATIENCE)
+    return ip.is_loopback or bool(is_own(ip, PATIENCE))
 
 
-def is_own(ip: IPv4Address | IPv6Address, patience: float) -> bool:
+def is_own(ip: IPv4Address | IPv6Address, patience: float) -> bool | None:
     """Ask the kernel about an address. Its answer may take ``patience`` seconds.
+
+    Returns:
+        None while the address is tentative: the kernel still looks for another machine that has it.
 
     Raises:
         OSError: The system refused the sockets.
@@ -53,7 +60,24 @@ def is_own(ip: IPv4Address | IPv6Address, patience: float) -> bool:
         own = _socket_address(ip, 0)
     except OSError:
         return False
-    return _reaches_itself(ip, own, patience)
+    answer = _reaches_itself(ip, own, patience)
+    if answer or ip.version == 4:
+        return answer
+    listed = _flags(ip, own[-1])
+    if any(flags & (_IFA_F_TENTATIVE | _IFA_F_DADFAILED) == _IFA_F_TENTATIVE for flags in listed):
+        return None
+    # If it is listed, it may have been tentative a moment ago.
+    return bool(listed) and _reaches_itself(ip, own, patience)
+
+
+def _flags(ip: IPv6Address, scope: int) -> list[int]:
+    """The flags of an address for each interface that has it; none where the system has no such list."""
+    try:
+        with open(_IF_INET6, "rb") as file:
+            rows = [row.split() for row in file if row.startswith(b"%b " % ip.packed.hex().encode())]
+    except OSError:
+        return []
+    return [int(row[4], 16) for row in rows if not ip.is_link_local or int(row[1], 16) == scope]
 
 
 def _reaches_itself(ip: IPv4Address | IPv6Address, own: _SocketAddress, patience: float) -> bool:

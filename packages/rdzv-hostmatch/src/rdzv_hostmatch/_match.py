@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_TIMEOUT = 15.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
+# Duplicate address detection takes a second or two.
+_TENTATIVE_PAUSE = 0.25
 # What look-ups leave of ``timeout`` to a probe that is still to come, at most.
 _PROBE_SECONDS = 3.0
 # NI_MAXHOST of getnameinfo(3); a name in DNS has at most 253 characters.
@@ -29,7 +31,7 @@ _LONGEST_NAME = 1025
 def matches_machine_hostname(host: str) -> bool:
     """Whether a host name or address means this machine: PyTorch's question, answered at the first reason for a yes.
 
-    It waits 15 seconds at most for look-ups. An address or a name of this machine needs no look-up.
+    It waits 15 seconds at most for look-ups or a tentative address. An address or a name of this machine needs no look-up.
 
     Args:
         host: A host name, an IPv4 address, or an IPv6 address with or without a zone id. Brackets are not part of it.
@@ -59,8 +61,9 @@ def match_host(
 
     Args:
         host: As in :func:`matches_machine_hostname`.
-        timeout: Seconds that one round may take: its look-ups, and the probe, which keeps 3 of them, or half.
-        wait: Seconds during which further rounds are started while the name cannot be looked up.
+        timeout: Seconds that one round may take: its look-ups, waiting for a tentative address, and the probe, which keeps 3
+            of them, or half.
+        wait: Seconds during which further rounds are started while the name cannot be looked up, or an address is tentative.
             How long it has waited is logged at INFO to the logger ``rdzv_hostmatch``. A call takes at most ``wait`` plus
             ``timeout``.
         names: Further names of this machine, besides ``gethostname()`` and the environment's ``SLURMD_NODENAME``.
@@ -132,6 +135,7 @@ class _Question:
         self.own_names = _own_names(self.machine_name, *names)
         self.addresses: tuple[str, ...] = (host,) if self.ip else ()
         self.local_addresses: tuple[str, ...] = ()
+        self.tentative: tuple[str, ...] = ()
         self.compared: tuple[str, ...] = ()  # the addresses that the kernel has been asked about
         self.own: Lookup | None = None  # of this machine's own name, once it has ended
         self.socket_error = ""
@@ -177,6 +181,8 @@ class _Question:
         """The rule that decides if none of those does, once all is known; a probe may still overrule it."""
         if self.socket_error:
             return MatchRule.NO_SOCKET
+        if self.tentative:
+            return MatchRule.TENTATIVE
         if self.addresses:
             return MatchRule.FOREIGN_ADDRESS if self._probeable() else MatchRule.WILDCARD
         label = _first_label(self.host)
@@ -191,14 +197,14 @@ class _Question:
         while True:
             rule = self._round()
             waited = self.clock.now()
-            if rule or self.addresses or waited >= self.wait:
+            if rule or (self.addresses and not self.tentative) or waited >= self.wait:
                 break
             self._log_waiting(waited)
             self.clock.wait(sleep, min(waited + pause, self.wait))
             pause = min(2 * pause, _LONGEST_PAUSE)
         rule = rule or self._otherwise()
-        if rule is MatchRule.FOREIGN_ADDRESS and self.probe_port is not None:
-            rule = self._probe(self.probe_port)
+        if rule in (MatchRule.FOREIGN_ADDRESS, MatchRule.TENTATIVE) and self.probe_port is not None:
+            rule = self._probe(self.probe_port, rule)
         return rule
 
     def _round(self) -> MatchRule | None:
@@ -220,7 +226,7 @@ class _Question:
                 self.addresses, self.error = given.addresses, given.error
             if own not in running:
                 self.own = own
-            if self.addresses != self.compared:
+            if self.addresses != self.compared or self.tentative:
                 self._compare()
             rule = self._yes()
             if rule and not (rule is known and given in running):  # that look-up is for the addresses
@@ -229,9 +235,10 @@ class _Question:
             if is_own_due and not (rule or own) and _can_be_looked_up(self.machine_name):
                 own = self._lookups().start(self.machine_name)
                 continue
-            if now >= until or not running:
+            if now >= until or not (running or self.tentative):
                 break
-            self.clock.wait(self._lookups().wait, until if is_own_due else half)
+            pause_end = now + _TENTATIVE_PAUSE if self.tentative else until
+            self.clock.wait(self._lookups().wait, min(until if is_own_due else half, pause_end))
         if given in running:
             self.error = f"no answer to the look-up within {seconds:g} s"
         return rule
@@ -246,6 +253,7 @@ class _Question:
         """Ask the kernel which of the addresses are this machine's."""
         started = self.clock.now()
         own: list[str] = []
+        tentative: list[str] = []
         self.socket_error = ""
         for address in self.addresses:
             ip = as_address(address)
@@ -262,21 +270,23 @@ class _Question:
                 own.append(address)
                 if not self.thorough:
                     break
-        self.compared, self.local_addresses = self.addresses, tuple(own)
+            elif ip and answer is None:
+                tentative.append(address)
+        self.compared, self.local_addresses, self.tentative = self.addresses, tuple(own), tuple(tentative)
 
-    def _probe(self, port: int) -> MatchRule:
+    def _probe(self, port: int, rule: MatchRule) -> MatchRule:
         from ._probe import probe
 
         seconds = self.deadline - self.clock.now()
         if seconds <= 0:
-            return MatchRule.FOREIGN_ADDRESS
+            return rule
         try:
             arrived_at = probe(self._probeable(), port, seconds)
         except OSError as error:
             self.error = str(error)
             return MatchRule.PROBE_BUSY
         if arrived_at is None:
-            return MatchRule.PROBE_ELSEWHERE
+            return MatchRule.PROBE_ELSEWHERE if rule is MatchRule.FOREIGN_ADDRESS else rule
         self.local_addresses = (arrived_at,)
         return MatchRule.PROBE
 
@@ -287,14 +297,16 @@ class _Question:
     def _warnings(self, rule: MatchRule) -> tuple[tuple[str, str], ...]:
         from ._warnings import warnings_of
 
-        return warnings_of(rule, self.machine_name, self.addresses, self.local_addresses)
+        addresses = [address for address in self.addresses if address not in self.tentative]
+        return warnings_of(rule, self.machine_name, addresses, self.local_addresses)
 
     def _log_waiting(self, waited: float) -> None:
         import logging
 
         logging.getLogger("rdzv_hostmatch").info(
-            "%s cannot be looked up yet: %s; waited %.1f s, will give up after %g s",
+            "%s cannot be %s yet: %s; waited %.1f s, will give up after %g s",
             escaped(repr(self.host)),
+            "used" if self.tentative else "looked up",
             escaped(self.error or self._otherwise().value),
             waited,
             self.wait,

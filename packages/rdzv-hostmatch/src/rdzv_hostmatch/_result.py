@@ -32,10 +32,11 @@ class MatchRule(Enum):
     PROBE_BUSY = "no address it stands for is one of this machine's, and its port could not be listened on for a probe"
     UNRESOLVED = "it could not be looked up"
     NO_SOCKET = "the system refused the socket that would have told"
+    TENTATIVE = "it stands for an IPv6 address of this machine that is tentative: duplicate address detection has not ended"
 
 
 YES = frozenset(list(MatchRule)[: list(MatchRule).index(MatchRule.PROBE) + 1])
-UNDECIDED = frozenset({MatchRule.PROBE_BUSY, MatchRule.UNRESOLVED, MatchRule.NO_SOCKET})
+UNDECIDED = frozenset({MatchRule.PROBE_BUSY, MatchRule.UNRESOLVED, MatchRule.NO_SOCKET, MatchRule.TENTATIVE})
 
 
 _FIELDS = ("host", "rule", "addresses", "local_address", "machine_name", "warnings", "error", "elapsed")
