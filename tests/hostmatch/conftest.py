@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from rdzv_hostmatch import _match
+from rdzv_hostmatch import _lookup, _match
 
 
 class Machine:
@@ -52,6 +52,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     monkeypatch.setattr(socket, "gethostname", lambda: made_up.name)
     monkeypatch.setattr(socket, "getaddrinfo", made_up.getaddrinfo)
     monkeypatch.setattr(_match, "is_own", made_up.is_own)
+    monkeypatch.setattr(_lookup, "_running", {})  # what other tests have abandoned is not its look-ups
     monkeypatch.delenv("SLURMD_NODENAME", raising=False)
     yield made_up
     made_up.release.set()

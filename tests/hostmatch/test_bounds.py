@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -351,6 +353,133 @@ def test_an_address_that_stays_tentative_is_undecided(machine: Any, clock: Clock
     clock.now = 1000
     assert matches_machine_hostname("fd77::5") is False
     assert clock.now == 1015
+
+
+def test_polling_a_dead_server_abandons_one_look_up_a_name(machine: Any, withheld: object) -> None:
+    """However often it is asked."""
+    machine.answers.update({"other": withheld, "node0": withheld})
+    before = threading.active_count()
+    for _ in range(20):
+        assert match_host("other", timeout=0.001).answer is None
+    assert threading.active_count() <= before + 2
+
+
+class Resolver:
+    """It answers its first question once released, by raising ``late`` if that is an exception; all others at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, late: object = None) -> None:
+        self.released = threading.Event()
+        self.asked: list[str] = []
+        self._late = late
+        monkeypatch.setattr(socket, "gethostname", lambda: "")
+        monkeypatch.setattr(socket, "getaddrinfo", self.getaddrinfo)
+
+    def getaddrinfo(self, host: str, *_: object, **__: object) -> object:
+        self.asked.append(host)
+        if len(self.asked) == 1:
+            self.released.wait()
+            if isinstance(self._late, BaseException):
+                raise self._late
+        return [(None, None, 0, "", ("10.0.0.5", 0))]
+
+    def release_when_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        real_wait = _lookup.Lookups.wait
+
+        def wait(lookups: Any, seconds: float) -> bool:
+            self.released.set()
+            assert real_wait(lookups, 60)
+            return True
+
+        monkeypatch.setattr(_lookup.Lookups, "wait", wait)
+
+
+def test_a_look_up_that_runs_serves_who_comes_meanwhile_and_nobody_later(machine: Any, monkeypatch: Any) -> None:
+    """Its answer is newer than their question, and older than that of others."""
+    resolver = Resolver(monkeypatch)
+    assert match_host("other", timeout=0.01).answer is None
+    resolver.release_when_waited_for(monkeypatch)
+    assert match_host("other").answer
+    assert resolver.asked == ["other"]
+    assert match_host("other").answer
+    assert resolver.asked == ["other", "other"]
+
+
+def test_a_failure_of_another_call_s_look_up_is_no_answer(machine: Any, monkeypatch: Any) -> None:
+    """It began when the server was dead, so the name is looked up again."""
+    resolver = Resolver(monkeypatch, late=socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"))
+    assert match_host("other", timeout=0.01).answer is None
+    resolver.release_when_waited_for(monkeypatch)
+    assert match_host("other").answer
+    assert resolver.asked == ["other", "other"]
+
+
+def test_another_resolver_has_look_ups_of_its_own(machine: Any, withheld: object, monkeypatch: Any) -> None:
+    """Whoever has patched the resolver gets the answer of theirs."""
+    machine.answers["other"] = withheld
+    assert match_host("other", timeout=0.01).answer is None
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(None, None, 0, "", ("10.0.0.5", 0))])
+    assert match_host("other").answer
+
+
+def test_what_a_process_has_abandoned_is_bounded(machine: Any, withheld: object, monkeypatch: Any) -> None:
+    """With so many hanging, no further name is looked up, until they end."""
+    monkeypatch.setattr(_lookup, "_MOST_ABANDONED", 2)
+    machine.answers.update({"a": withheld, "b": withheld, "alias": ["10.0.0.5"], "node0": ["10.0.0.7"]})
+    assert match_host("a", timeout=0.01).answer is None
+    assert match_host("alias").answer
+    assert match_host("b", timeout=0.01).answer is None
+    match = match_host("alias")
+    assert (match.answer, match.error) == (None, "2 earlier look-ups still have no answer")
+    machine.release.set()
+    for thread in threading.enumerate():
+        if thread.name == "rdzv-lookup":
+            thread.join()
+    assert match_host("alias").answer
+
+
+def test_a_look_up_that_is_waited_for_is_not_abandoned(machine: Any, withheld: object, monkeypatch: Any) -> None:
+    """The own name is looked up while that of the host hangs."""
+    monkeypatch.setattr(_lookup, "_MOST_ABANDONED", 1)
+    machine.answers.update({"node0.cluster": withheld, "node0": (["10.0.0.7"], "node0.cluster")})
+    assert match_host("node0.cluster", timeout=0.1).rule is MatchRule.CANONICAL_NAME
+
+
+def test_an_interrupted_start_leaves_nothing_behind(machine: Any, monkeypatch: Any) -> None:
+    """The next call does not wait for a look-up that never began."""
+
+    def interrupt(_: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    machine.answers["alias"] = ["10.0.0.5"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            match_host("alias")
+    assert match_host("alias", timeout=60).answer
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_looks_names_up_itself() -> None:
+    """The look-ups that its parent has running will never end there."""
+    program = """
+        import os, socket, threading, time, warnings
+        from rdzv_hostmatch import match_host
+
+        def answer(*_, **__):
+            if os.getpid() == parent:
+                threading.Event().wait()
+            return [(None, None, 0, "", ("127.0.0.1", 0))]
+
+        warnings.simplefilter("ignore")
+        parent, socket.getaddrinfo = os.getpid(), answer
+        match_host("other", timeout=0.01)
+        child = os.fork()
+        if child:
+            print(os.waitpid(child, 0)[1])
+        else:
+            os._exit(not match_host("other"))
+    """
+    assert run(program).split() == ["0"]
 
 
 def refuse_threads(monkeypatch: pytest.MonkeyPatch, text: str) -> None:

@@ -1,18 +1,28 @@
 """Look-ups of names that can be abandoned.
 
-libc offers no bound on a look-up: a dead name server costs 5 seconds, there are two of them, and each is tried twice. So each
-one runs on a daemon thread of its own, which ends when libc lets it go, and holds up neither the caller nor the exit of the
-process.
+libc offers no bound on a look-up, and a dead name server costs many seconds. So each look-up runs on a daemon thread of its
+own, which holds up neither the caller nor the exit of the process.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+# The look-ups that run, by resolver and name. All calls share them: otherwise each call of somebody who polls while DNS is dead
+# would abandon further threads. There is no lock that a fork or a signal handler could find taken.
+_running: dict[tuple[int, str], Lookup] = {}
+# The threads of a parent do not run in its forked child.
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_running.clear)
+# While so many run that nobody waits for, no further one starts.
+_MOST_ABANDONED = 32
+_BROKEN_OFF = "the look-up was broken off"
 
 
 class Lookups:
@@ -23,11 +33,17 @@ class Lookups:
         self._newest: dict[str, Lookup] = {}
 
     def start(self, name: str) -> Lookup:
-        """The look-up of a name: the one that runs or has succeeded, or a new one."""
+        """The look-up of a name: the one that runs, here or in another call, the one that has succeeded, or a new one."""
         newest = self._newest.get(name)
         if newest is None or newest.error:
-            newest = self._newest[name] = Lookup(name, self._ended.set)
+            newest = self._newest[name] = _start(name, self._ended)
         return newest
+
+    def again(self, lookup: Lookup | None) -> Lookup | None:
+        """The look-up, or a new one where another call's has failed: its failure may be older than the question."""
+        if lookup and lookup.done and lookup.error and lookup.starter is not self._ended:
+            return self.start(lookup.name)
+        return lookup
 
     def wait(self, seconds: float) -> bool:
         """Wait until one of them has ended since the last call. False when the time is over."""
@@ -35,45 +51,71 @@ class Lookups:
         self._ended.clear()
         return has_ended
 
+    def close(self) -> None:
+        """Wait for none of them any more."""
+        for lookup in self._newest.values():
+            lookup.waiting.discard(self._ended)
+
+
+def _start(name: str, ended: threading.Event) -> Lookup:
+    # The resolver is taken from the module, where others patch it, and now: they may be gone when the thread runs.
+    new = Lookup(name, socket.getaddrinfo, ended)
+    abandoned = sum(not lookup.waiting for lookup in _running.copy().values())
+    try:
+        shared = _running.setdefault(new.key, new)
+        if shared is not new:
+            shared.waiting.add(ended)
+            return shared
+        if abandoned >= _MOST_ABANDONED:
+            raise RuntimeError(f"{abandoned} earlier look-ups still have no answer")
+        threading.Thread(target=new.run, name="rdzv-lookup", daemon=True).start()
+    except RuntimeError as error:
+        if "shutdown" in str(error):
+            # While it exits, Python starts no thread, and an answer that may be late is better than none.
+            new.run()
+        else:
+            new.end(str(error))
+    except BaseException:
+        new.end(_BROKEN_OFF)
+        raise
+    return new
+
 
 class Lookup:
-    """A look-up that has been started. Its results are there once it is ``done``."""
+    """A look-up. Its results are there once it is ``done``."""
 
-    def __init__(self, name: str, ended: Callable[[], object]) -> None:
-        self._name = name
+    def __init__(self, name: str, resolve: Callable[..., Any], ended: threading.Event) -> None:
+        self.name = name
+        self.starter = ended
+        self._resolve = resolve
+        self.key = id(resolve), name
+        self.waiting = {ended}
         self.addresses: tuple[str, ...] = ()
         self.canonical_names: tuple[str, ...] = ()
         self.error: str | None = None
         self.done = False
-        self._ended = ended
-        # Taken from the module, where others patch it, and now: they may be gone when the thread runs.
-        self._resolve = socket.getaddrinfo
-        try:
-            threading.Thread(target=self._run, name="rdzv-lookup", daemon=True).start()
-        except RuntimeError as error:
-            if "shutdown" in str(error):
-                # While it exits, Python starts no thread, and an answer that may be late is better than none.
-                self._run()
-            else:
-                self._end(str(error))
 
-    def _run(self) -> None:
-        error: str | None = "the look-up was broken off"
+    def run(self) -> None:
+        error: str | None = _BROKEN_OFF
         try:
             # With PyTorch's arguments.
-            found = self._resolve(self._name, None, proto=socket.IPPROTO_TCP, flags=socket.AI_CANONNAME)
+            found = self._resolve(self.name, None, proto=socket.IPPROTO_TCP, flags=socket.AI_CANONNAME)
             self.addresses = tuple(dict.fromkeys(_address(*info[4]) for info in found))
             self.canonical_names = tuple(dict.fromkeys(info[3] for info in found if info[3]))
             error = None if found else "the resolver gave an empty answer"
         except Exception as failure:  # noqa: BLE001  # whatever libc, a codec or a patched resolver raises, it is no answer
             error = f"{type(failure).__name__}: {failure}"
         finally:
-            self._end(error)
+            self.end(error)
 
-    def _end(self, error: str | None) -> None:
+    def end(self, error: str | None) -> None:
+        """It has failed with this error, or succeeded. Calls that come from now on start another one."""
+        if _running.get(self.key) is self:
+            _running.pop(self.key, None)
         self.error = error
         self.done = True
-        self._ended()
+        for ended in self.waiting.copy():
+            ended.set()
 
 
 def _address(address: object, _port: object, _flow: object = 0, scope: object = 0) -> str:

@@ -146,7 +146,11 @@ class _Question:
         if not self.ip and not _can_be_looked_up(self.host):
             rule = rule or MatchRule.INVALID
         elif self.thorough or not rule:
-            rule = self._rounds()
+            try:
+                rule = self._rounds()
+            finally:
+                if self.lookups:
+                    self.lookups.close()
         return HostMatch(
             self.host,
             rule,
@@ -221,6 +225,8 @@ class _Question:
         own: Lookup | None = None
         while True:
             now = self.clock.now()
+            if self.lookups:
+                given, own = self.lookups.again(given), self.lookups.again(own)
             running = [lookup for lookup in (given, own) if lookup and not lookup.done]
             if given and given not in running:
                 self.addresses, self.error = given.addresses, given.error
