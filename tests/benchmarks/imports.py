@@ -25,6 +25,20 @@ from upstream import Upstream
 _PACKAGES = ("rdzv_endpoint", "rdzv_config", "rdzv_hostmatch", "rdzv_timer", "rdzv")
 _ROUNDS = 41
 _USED = "import rdzv.utils, and use every name"
+# What a process asks first, and how it writes that.
+_FIRST_QUESTIONS = {
+    "localhost": "'localhost'",
+    "127.0.0.1": "'127.0.0.1'",
+    "::1": "'::1'",
+    "its own name": "__import__('socket').gethostname()",
+}
+# The machine's resolver is never asked. A module that only one side needs is loaded by that side.
+_FIRST_QUESTION = """
+import {module}
+if "socket" in sys.modules:
+    sys.modules["socket"].getaddrinfo = lambda *_, **__: []
+assert {module}._matches_machine_hostname({host})
+"""
 _BARE, _EMPTY, _UPSTREAM = "", "empty_package", "upstream_utils"
 
 # Without -S, Python imports `site`, and with it a few modules that every program finds loaded; its work on paths is left out.
@@ -47,6 +61,7 @@ def findings(upstream: Upstream | None) -> Findings:
         names = _prepare(stage, upstream)
         found = Findings("Import, whole process")
         found.rows += _cost(stage, names)
+        found.rows += _first_questions(stage, names)
         found.rows += _modules(stage, names)
         found.rows += _memory(stage, names)
     return found
@@ -111,6 +126,20 @@ def _cost(stage: Path, names: list[str]) -> list[Row]:
     rows.append(
         Row("an empty package", None, statistics.median(samples[_EMPTY]), "s", times(_EMPTY, _BARE), note="ratio to bare")
     )
+    return rows
+
+
+def _first_questions(stage: Path, names: list[str]) -> list[Row]:
+    modules = ["rdzv.utils", *(name for name in names if name == _UPSTREAM)]
+    rows = []
+    for what, host in _FIRST_QUESTIONS.items():
+        commands = [_command(stage, _FIRST_QUESTION.format(module=module, host=host)) for module in modules]
+        samples: list[list[float]] = [[] for _ in commands]
+        for _ in range(_ROUNDS):
+            for command, seconds in zip(commands, samples, strict=True):
+                seconds.append(_process_seconds(command))
+        ours, *theirs = samples
+        rows.append(compared(f"import, and first question: {what}", theirs[0] if theirs else None, ours, Budget(1.0)))
     return rows
 
 

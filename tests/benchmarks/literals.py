@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 import rdzv
-from measure import Call, interleaved
+from measure import Call, interleaved, median_ratio
 from table import Budget, Findings, Row, compared
 from upstream import Upstream
 
@@ -22,6 +22,7 @@ _FOREIGN = {"203.0.113.7": "an IPv4 address", "2001:db8::7": "an IPv6 address"}
 _OWN_NAME_ADDRESS = "198.51.100.1"
 _BOUNDED = Budget(1e-3, on="value")
 _UNAIDED = Budget(1e-4, on="value")
+_NOT_SLOWER = Budget(1.0)
 # A dead name server, in short: each look-up fails, but only after this many seconds. Real ones take 5 to 30.
 _DEAD_SECONDS = 1.0
 _TIMEOUT = 0.5
@@ -40,15 +41,17 @@ def findings(upstream: Upstream | None) -> Findings:
         found.rows.append(compared("foreign: an IPv4 address, by match_host with reasons", None, seconds))
 
     own = rdzv.source_address("192.0.2.1") or rdzv.source_address("2001:db8::1")
-    for what, literal in (("own: an address", own), ("loopback: 127.0.0.1", "127.0.0.1"), ("loopback: ::1", "::1")):
-        if literal is None:
-            found.rows.append(Row(what, None, None, budget=_UNAIDED, note="this machine has none but loopback"))
-            continue
-        with _resolver(_healthy(literal)):
-            found.rows.append(_paired(what, literal, upstream, _UNAIDED, foreign=False))
-        found.rows.append(Row(f"look-ups and threads for {what}", None, _aids(literal), "", budget=Budget(0, on="value")))
-    with _resolver(_healthy(_OWN_NAME_ADDRESS)):
-        found.rows.append(_paired("own: its name", socket.gethostname(), upstream, None, foreign=False))
+    known = [("own: its name", socket.gethostname(), _NOT_SLOWER)]
+    known += [(f"loopback: {literal}", literal, _NOT_SLOWER) for literal in ("127.0.0.1", "127.0.1.1", "::1")]
+    if own:
+        known.insert(0, ("own: an address", own, _UNAIDED))
+    else:
+        found.rows.append(Row("own: an address", None, None, budget=_UNAIDED, note="this machine has none but loopback"))
+    for what, host, budget in known:
+        with _resolver(_healthy(host)):
+            found.rows.append(_paired(what, host, upstream, budget, foreign=False))
+        found.rows.append(Row(f"look-ups and threads for {what}", None, _aids(host), "", budget=Budget(0, on="value")))
+    found.rows.append(_localhost(upstream))
     found.rows.append(_dead(upstream))
     return found
 
@@ -63,6 +66,19 @@ def _paired(what: str, host: str, upstream: Upstream | None, budget: Budget | No
     else:
         ours, *theirs = interleaved(calls)
     return compared(what, theirs[0] if theirs else None, ours, budget, note="healthy resolver" if foreign else "")
+
+
+def _localhost(upstream: Upstream | None) -> Row:
+    def is_localhost(host: str) -> bool:
+        return host == "localhost"
+
+    functions = [rdzv.matches_machine_hostname, is_localhost]
+    if upstream:
+        functions.append(upstream.module._matches_machine_hostname)
+    ours, bare, *theirs = interleaved([Call(function, ("localhost",)) for function in functions])
+    base = statistics.median(theirs[0]) if theirs else None
+    ratio = median_ratio(ours, bare)
+    return Row("localhost", base, statistics.median(ours), ratio=ratio, budget=Budget(1.5), note="ratio to a bare comparison")
 
 
 def _aids(host: str) -> int:

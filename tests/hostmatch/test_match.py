@@ -114,6 +114,13 @@ def test_an_own_name_or_address_is_known_without_the_resolver(machine: Any, host
     assert machine.looked_up == []
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.1.1", "::1", "node0", "NODE0."])
+def test_what_the_text_tells_takes_a_shortcut(machine: Any, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """PyTorch's function is quick where it needs no look-up, and so is this one."""
+    monkeypatch.setattr(_match, "_Question", None)
+    assert matches_machine_hostname(host)
+
+
 def test_an_own_name_is_resolved_all_the_same_for_its_reader(machine: Any) -> None:
     """match_host tells the addresses, and warns of an own name that leads elsewhere."""
     machine.answers["node0"] = ["203.0.113.9"]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Seconds that a text to oneself may take, and then a connection. Both arrive at once, unless a firewall drops them or the
 # kernel let us bind to an address that is not its own (ip_nonlocal_bind).
 PATIENCE = 0.08
+_OCTETS = frozenset(map(str, range(256)))
 # Linux lists its IPv6 addresses here, with flags from linux/if_addr.h.
 _IF_INET6 = "/proc/net/if_inet6"
 _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
@@ -173,6 +174,14 @@ def as_address(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return ip.ipv4_mapped or ip
+
+
+def is_loopback(text: str) -> bool:
+    """Whether a text is a loopback address. An IPv4 address is not parsed for that, nor a name, for speed."""
+    if text.startswith("127."):
+        octets = text.split(".")
+        return len(octets) == 4 and _OCTETS.issuperset(octets)
+    return ":" in text and (ip := as_address(text)) is not None and ip.is_loopback
 
 
 def _literal(address: str) -> IPv4Address | IPv6Address:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from time import monotonic, sleep
 
-from ._address import PATIENCE, as_address, is_own
+from ._address import PATIENCE, as_address, is_loopback, is_own
 from ._result import HostMatch, MatchRule, escaped
 
 TYPE_CHECKING = False
@@ -46,6 +46,9 @@ def matches_machine_hostname(host: str) -> bool:
     >>> matches_machine_hostname("localhost"), matches_machine_hostname("203.0.113.1")
     (True, False)
     """
+    # A shortcut past the rules for what is asked about most, to be as fast as PyTorch's function.
+    if host == "localhost" or (isinstance(host, str) and (is_loopback(host) or _folded(host) in _own_names(_machine_name()))):
+        return True
     return bool(_Question(host, _DEFAULT_TIMEOUT, 0.0, (), None, thorough=False).answer())
 
 
