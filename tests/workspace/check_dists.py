@@ -2,7 +2,7 @@
 
 Each sdist, and the wheel from that sdist, twice: the bytes must not depend on when or where. Then what is inside (the licence,
 py.typed, the sources, the metadata, nothing else), the size, the metadata as the index would judge it, and an installation of
-the set by name from the built files alone, on this Python and on the oldest, the newest and PyPy where they are on PATH.
+the set by name from the built files alone, on this Python and on the oldest, the newest and PyPy where PATH has them.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def main(work: Path) -> None:
         check_contents(file)
     wheels = [file for file in first if file.suffix == ".whl"]
     run(sys.executable, "-m", "twine", "check", "--strict", *map(str, first))
-    run("check-wheel-contents", *map(str, wheels))
-    pythons = [sys.executable, *filter(None, map(shutil.which, FURTHER_PYTHONS))]
+    run(sys.executable, "-m", "check_wheel_contents", *map(str, wheels))
+    pythons = [sys.executable, *filter(None, map(find_python, FURTHER_PYTHONS))]
     for python in pythons:
         install_by_name(python, work / "check" / "venv", first[0].parent)
     print(f"{len(first)} files built twice with equal bytes; the largest wheel has {max(map(size, wheels))} bytes")
@@ -73,6 +73,19 @@ def check_contents(file: Path) -> None:
         expected = {f"{distribution}-{version}/{name}" for name in inside}
     if sorted(names) != sorted(expected):
         raise SystemExit(f"{file.name}: missing {expected - {*names}}, too many {sorted({*names} - expected)}")
+
+
+def find_python(name: str) -> str | None:
+    """The first one on PATH that starts: the shim of a Python that pyenv installed and did not activate fails."""
+    found = (shutil.which(name, path=folder) for folder in os.get_exec_path())
+    return next((python for python in found if python and starts(python)), None)
+
+
+def starts(python: str) -> bool:
+    try:
+        return subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
+    except OSError:
+        return False
 
 
 def install_by_name(python: str, folder: Path, links: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.util
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -95,3 +96,17 @@ def test_a_wheel_has_what_it_must_have_and_nothing_else(tmp_path: Path, root: Pa
     else:
         with pytest.raises(SystemExit, match=change):
             script.check_contents(tmp_path / "rdzv_timer-1-py3-none-any.whl")
+
+
+def test_an_interpreter_counts_only_if_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyenv has a shim on PATH for every Python that it installed; the shim of an inactive one fails."""
+    scripts = {"shim": "#!/bin/sh\necho command not found; exit 127\n", "broken": "#!/nonexistent\n", "python": "#!/bin/sh\n"}
+    for folder, script in scripts.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "python3.10").write_text(script, encoding="utf-8")
+        (tmp_path / folder / "python3.10").chmod(0o755)
+    find_python = load(HERE / "check_dists.py").find_python
+    monkeypatch.setenv("PATH", os.pathsep.join(str(tmp_path / folder) for folder in scripts))
+    assert find_python("python3.10") == str(tmp_path / "python" / "python3.10")
+    monkeypatch.setenv("PATH", os.pathsep.join(str(tmp_path / folder) for folder in ("shim", "broken")))
+    assert find_python("python3.10") is None
