@@ -1,8 +1,10 @@
 """Builds all distributions as they would be published, and checks them: ``python check_dists.py FOLDER``.
 
-Each sdist, and the wheel from that sdist, twice: the bytes must not depend on when or where. Then what is inside (the licence,
-py.typed, the sources, the metadata, nothing else), the size, the metadata as the index would judge it, and an installation of
-the set by name from the built files alone, on this Python and on the oldest, the newest and PyPy where PATH has them.
+Each sdist, and the wheel from that sdist. Then the same from the unpacked sdists, in other folders: the bytes must be equal, so
+they do not depend on when and where, and nothing is missing that a build needs. Then what is inside (the licence, py.typed, the
+sources, the tests, the metadata, nothing else), the size, the metadata as the index would judge it, and an installation of the
+set by name from the built files alone, on this Python and on the oldest, the newest and PyPy where PATH has them. Last, the
+tests of each sdist, in an empty folder, on its installed wheel.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(__file__).with_name("release.txt")
 PACKAGES = sorted(folder for folder in (ROOT / "packages").iterdir() if (folder / "pyproject.toml").exists())
+SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 MOST_BYTES = 20_000
 FURTHER_PYTHONS = ("python3.10", "python3.15", "pypy3.11")
 # Any moment will do, as long as it is the same for both builds; this one is the first that a zip file can hold.
@@ -26,8 +30,14 @@ MOMENT = "315532800"
 
 
 def main(work: Path) -> None:
-    shutil.rmtree(work / "check", ignore_errors=True)
-    first, second = (build_all(work / "check" / name) for name in ("first", "second"))
+    work /= "check"
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(ROOT / "packages", work / "packages", symlinks=True)
+    shutil.copytree(ROOT / "tests", work / "tests")
+    first = build_all(work / "packages", work / "first" / "dist")
+    for sdist in work.glob("first/dist/*.tar.gz"):
+        shutil.unpack_archive(sdist, work / "unpacked")
+    second = build_all(work / "unpacked", work / "second" / "dist")
     for one, other in zip(first, second, strict=True):
         if one.name != other.name or one.read_bytes() != other.read_bytes():
             raise SystemExit(f"two builds differ: {one.name}")
@@ -38,25 +48,30 @@ def main(work: Path) -> None:
     run(sys.executable, "-m", "check_wheel_contents", *map(str, wheels))
     pythons = [sys.executable, *filter(None, map(find_python, FURTHER_PYTHONS))]
     for python in pythons:
-        install_by_name(python, work / "check" / "venv", first[0].parent)
+        install_by_name(python, work / "venv", first[0].parent, [package.name for package in PACKAGES])
+        run(str(work / "venv" / SCRIPTS / "python"), "-c", "import rdzv, rdzv.utils")
+        run(str(work / "venv" / SCRIPTS / "rdzv"), "check", "localhost:29400", "--quiet")
+    for package in PACKAGES:
+        run_tests(package.name, work / "venv", first[0].parent)
     print(f"{len(first)} files built twice with equal bytes; the largest wheel has {max(map(size, wheels))} bytes")
     print(f"installed by name, offline: {', '.join(Path(python).resolve().name for python in pythons)}")
 
 
-def build_all(target: Path) -> list[Path]:
+def build_all(sources: Path, target: Path) -> list[Path]:
     # Here hatchling ends its search of the folders above for a .gitignore, which it would put into the sdist.
-    (target / "source" / ".git").mkdir(parents=True)
-    for package in PACKAGES:
-        source = shutil.copytree(package, target / "source" / package.name)
+    (sources / ".git").mkdir()
+    for project in sources.glob("*/pyproject.toml"):
         # An sdist, then a wheel from that sdist; uv makes the build environments, several times faster than pip.
-        run(sys.executable, "-m", "build", "--installer=uv", "--outdir", str(target / "dist"), str(source))
-    return sorted((target / "dist").iterdir())
+        run(sys.executable, "-m", "build", "--installer=uv", "--outdir", str(target), str(project.parent))
+    return sorted(target.iterdir())
 
 
 def check_contents(file: Path) -> None:
     distribution, version = file.name.removesuffix(".tar.gz").split("-")[:2]
     package = ROOT / "packages" / distribution.replace("_", "-")
-    modules = {path.relative_to(package / "src").as_posix() for path in package.rglob("*") if path.suffix in (".py", ".typed")}
+    modules = {
+        path.relative_to(package / "src").as_posix() for path in package.glob("src/**/*") if path.suffix in (".py", ".typed")
+    }
     if file.suffix == ".whl":
         with zipfile.ZipFile(file) as wheel:
             names = wheel.namelist()
@@ -68,8 +83,11 @@ def check_contents(file: Path) -> None:
             raise SystemExit(f"{file.name} has {size(file)} bytes, more than {MOST_BYTES}")
     else:
         with tarfile.open(file) as sdist:
-            names = sdist.getnames()
-        inside = {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml", *(f"src/{name}" for name in modules)}
+            names = [member.name for member in sdist if member.isfile()]  # a link would lead nowhere
+        folder = ROOT / "tests" / package.name.removeprefix("rdzv-")
+        tests = {path.relative_to(ROOT).as_posix() for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+        inside = {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml", "tests/conftest.py", *tests}
+        inside |= {f"src/{name}" for name in modules}
         expected = {f"{distribution}-{version}/{name}" for name in inside}
     if sorted(names) != sorted(expected):
         raise SystemExit(f"{file.name}: missing {expected - {*names}}, too many {sorted({*names} - expected)}")
@@ -88,14 +106,27 @@ def starts(python: str) -> bool:
         return False
 
 
-def install_by_name(python: str, folder: Path, links: Path) -> None:
+def install_by_name(python: str, folder: Path, links: Path, names: list[str]) -> None:
     run(python, "-m", "venv", "--clear", "--without-pip", str(folder))  # not every Python brings a pip
-    scripts = folder / ("Scripts" if os.name == "nt" else "bin")
-    pip = (sys.executable, "-m", "pip", "--python", str(scripts / "python"))
-    offline = ("install", "--quiet", "--no-index", "--find-links", str(links))
-    run(*pip, *offline, *(package.name for package in PACKAGES))
-    run(str(scripts / "python"), "-c", "import rdzv, rdzv.utils")
-    run(str(scripts / "rdzv"), "check", "localhost:29400", "--quiet")
+    pip = (sys.executable, "-m", "pip", "--python", str(folder / SCRIPTS / "python"))
+    run(*pip, "install", "--quiet", "--no-index", "--find-links", str(links), *names)
+
+
+def run_tests(name: str, venv: Path, links: Path) -> None:
+    """As a packager would, with what the sdist says that its tests need. PyTorch is too large for that, so the tests of
+    rdzv-torchrun are only collected.
+    """
+    install_by_name(sys.executable, venv, links, [name])
+    python = venv / SCRIPTS / "python"
+    # Outside the repository, whose tox.ini pytest would find.
+    with tempfile.TemporaryDirectory() as folder:
+        (sdist,) = links.glob(f"{name.replace('-', '_')}-[0-9]*.tar.gz")
+        shutil.unpack_archive(sdist, folder)
+        (source,) = Path(folder).iterdir()
+        group = f"{source / 'pyproject.toml'}:test"
+        run(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python), "--group", group)
+        options = ["-qq", "--collect-only"] if name == "rdzv-torchrun" else ["-q"]
+        subprocess.run([python.with_name("pytest"), *options], check=True, cwd=source)
 
 
 def size(file: Path) -> int:

@@ -58,6 +58,15 @@ def test_leaves_depend_on_nothing_and_the_others_on_siblings_of_their_version(pr
         ]
 
 
+def test_an_sdist_has_the_tests_of_its_distribution(root: Path, projects: Projects) -> None:
+    """By a link beside its pyproject.toml: a path above that does not exist in the unpacked sdist, where a build would fail."""
+    for folder, project in projects.items():
+        tests = ["tests/conftest.py", f"tests/{folder.removeprefix('rdzv-')}"]
+        assert project["tool"]["hatch"]["build"]["targets"]["sdist"]["only-include"] == ["src", *tests]
+        assert (root / "packages" / folder / "tests").readlink() == Path("../../tests")
+        assert all((root / path).exists() for path in tests)
+
+
 def test_the_changelog_has_an_entry_for_the_version(root: Path, projects: Projects) -> None:
     """Nothing is published without it."""
     version = projects["rdzv"]["project"]["version"]

@@ -99,7 +99,7 @@ def test_a_wheel_has_what_it_must_have_and_nothing_else(tmp_path: Path, root: Pa
 
 
 def test_an_interpreter_counts_only_if_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """pyenv has a shim on PATH for every Python that it installed; the shim of an inactive one fails."""
+    """The shims of pyenv come first on PATH, and that of an inactive Python fails."""
     scripts = {"shim": "#!/bin/sh\necho command not found; exit 127\n", "broken": "#!/nonexistent\n", "python": "#!/bin/sh\n"}
     for folder, script in scripts.items():
         (tmp_path / folder).mkdir()

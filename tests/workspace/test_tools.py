@@ -21,7 +21,7 @@ SEVERAL = {"torch"}
 
 
 def requirements(root: Path) -> Iterator[Requirement]:
-    """All third-party ones of tox.ini, hatch.toml, the pre-commit hooks, and the release."""
+    """All third-party ones of tox.ini, hatch.toml, the pre-commit hooks, the release, and the tests of an sdist."""
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(root / "tox.ini", encoding="utf-8")
     lines = [re.sub(r"^[\w!-]+: ", "", line) for name in tox.sections() for line in tox[name].get("deps", "").splitlines()]
@@ -30,6 +30,8 @@ def requirements(root: Path) -> Iterator[Requirement]:
     lines += [line for environment in hatch["envs"].values() for line in environment["dependencies"]]
     hooks = (root / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     lines += re.findall(r"additional_dependencies: \[(.*)\]", hooks)
+    for project in (root / "packages").glob("*/pyproject.toml"):
+        lines += tomllib.loads(project.read_text(encoding="utf-8"))["dependency-groups"]["test"]
     # The others are folders, references and comments.
     return (Requirement(line) for line in lines if line[:1].isalpha())
 
