@@ -56,6 +56,8 @@ def test_leaves_depend_on_nothing_and_the_others_on_siblings_of_their_version(pr
         assert metadata["dependencies"] == [
             f"{sibling}=={metadata['version']}" for sibling in sorted(SIBLINGS.get(folder, set()))
         ]
+    metadata = projects["rdzv"]["project"]
+    assert metadata["optional-dependencies"] == {"torchrun": [f"rdzv-torchrun=={metadata['version']}"]}
 
 
 def test_an_sdist_has_the_tests_of_its_distribution(root: Path, projects: Projects) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import importlib.util
 import os
+import re
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,24 @@ def test_siblings_are_published_before_those_that_pin_them(release: Any, project
     texts = {name: (root / "packages" / name / "pyproject.toml").read_text(encoding="utf-8") for name in projects}
     order = release.publish_order(texts)
     assert sorted(order) == sorted(projects)
-    assert set(order[4:]) == {"rdzv", "rdzv-torchrun"}
+    assert order[4:] == ["rdzv-torchrun", "rdzv"]
+
+
+def test_the_workflow_publishes_in_that_order(release: Any, projects: dict[str, Any], root: Path, tmp_path: Path) -> None:
+    """Each distribution in a later step than all that it pins."""
+    workflow = (root / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    (sort,) = re.findall(r"^ +mkdir (?:.+\n +mv )+.+$", workflow, re.MULTILINE)
+    steps = re.findall(r"packages-dir: dist/(\w+)", workflow)
+    dist = tmp_path / "dist"
+    dist.mkdir()
+    for name in projects:
+        (dist / f"{name.replace('-', '_')}-9.1.0.tar.gz").touch()
+    subprocess.run(sort, shell=True, check=True, cwd=dist)
+    step_of = {file.name.partition("-")[0].replace("_", "-"): steps.index(file.parent.name) for file in dist.glob("*/*")}
+    assert set(step_of) == set(projects)
+    for name in projects:
+        pins = release.PIN.findall((root / "packages" / name / "pyproject.toml").read_text(encoding="utf-8"))
+        assert all(step_of[sibling] < step_of[name] for _, sibling, _ in pins)
 
 
 def test_a_written_section_of_the_changelog_is_dated(release: Any, tmp_path: Path) -> None:
