@@ -3,14 +3,15 @@
 Each sdist, and the wheel from that sdist. Then the same from the unpacked sdists, in other folders: the bytes must be equal, so
 they do not depend on when and where, and nothing is missing that a build needs. Then what is inside (the licence, py.typed, the
 sources, the tests, the metadata, nothing else), the size, the metadata as the index would judge it, and an installation of the
-set by name from the built files alone, on this Python and on the oldest, the newest and PyPy where PATH has them. Last, the
-tests of each sdist, in an empty folder, on its installed wheel.
+set by name from the built files alone, on this Python and on the oldest, the newest and PyPy where PATH has them. Then the
+tests of each sdist, in an empty folder, on its installed wheel. Last, what the README tells people to install from a clone.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -32,9 +33,9 @@ MOMENT = "315532800"
 def main(work: Path) -> None:
     work /= "check"
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(ROOT / "packages", work / "packages", symlinks=True)
-    shutil.copytree(ROOT / "tests", work / "tests")
-    first = build_all(work / "packages", work / "first" / "dist")
+    shutil.copytree(ROOT / "packages", work / "clone" / "packages", symlinks=True)
+    shutil.copytree(ROOT / "tests", work / "clone" / "tests")
+    first = build_all(work / "clone" / "packages", work / "first" / "dist")
     for sdist in work.glob("first/dist/*.tar.gz"):
         shutil.unpack_archive(sdist, work / "unpacked")
     second = build_all(work / "unpacked", work / "second" / "dist")
@@ -48,11 +49,12 @@ def main(work: Path) -> None:
     run(sys.executable, "-m", "check_wheel_contents", *map(str, wheels))
     pythons = [sys.executable, *filter(None, map(find_python, FURTHER_PYTHONS))]
     for python in pythons:
-        install_by_name(python, work / "venv", first[0].parent, [package.name for package in PACKAGES])
+        install_by_name(python, work / "venv", first[0].parent, "rdzv[torchrun]")  # pins all the others
         run(str(work / "venv" / SCRIPTS / "python"), "-c", "import rdzv, rdzv.utils")
         run(str(work / "venv" / SCRIPTS / "rdzv"), "check", "localhost:29400", "--quiet")
     for package in PACKAGES:
         run_tests(package.name, work / "venv", first[0].parent)
+    install_as_the_readme_says(find_python("python3.10") or sys.executable, work / "venv", work / "clone")
     print(f"{len(first)} files built twice with equal bytes; the largest wheel has {max(map(size, wheels))} bytes")
     print(f"installed by name, offline: {', '.join(Path(python).resolve().name for python in pythons)}")
 
@@ -106,17 +108,17 @@ def starts(python: str) -> bool:
         return False
 
 
-def install_by_name(python: str, folder: Path, links: Path, names: list[str]) -> None:
+def install_by_name(python: str, folder: Path, links: Path, name: str) -> None:
     run(python, "-m", "venv", "--clear", "--without-pip", str(folder))  # not every Python brings a pip
     pip = (sys.executable, "-m", "pip", "--python", str(folder / SCRIPTS / "python"))
-    run(*pip, "install", "--quiet", "--no-index", "--find-links", str(links), *names)
+    run(*pip, "install", "--quiet", "--no-index", "--find-links", str(links), name)
 
 
 def run_tests(name: str, venv: Path, links: Path) -> None:
     """As a packager would, with what the sdist says that its tests need. PyTorch is too large for that, so the tests of
     rdzv-torchrun are only collected.
     """
-    install_by_name(sys.executable, venv, links, [name])
+    install_by_name(sys.executable, venv, links, name)
     python = venv / SCRIPTS / "python"
     # Outside the repository, whose tox.ini pytest would find.
     with tempfile.TemporaryDirectory() as folder:
@@ -127,6 +129,20 @@ def run_tests(name: str, venv: Path, links: Path) -> None:
         run(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python), "--group", group)
         options = ["-qq", "--collect-only"] if name == "rdzv-torchrun" else ["-q"]
         subprocess.run([python.with_name("pytest"), *options], check=True, cwd=source)
+
+
+def install_as_the_readme_says(python: str, venv: Path, clone: Path) -> None:
+    """With the pip that this Python brings: before 24.1 it refuses ``NAME @ git+file:///...``, a URL without a host."""
+    # Not from ROOT, which may be a shallow clone: pip makes a partial clone, and of a shallow one git 2.39 never finishes it.
+    run("git", "init", "--quiet", str(clone))
+    git = ("git", "-C", str(clone), "-c", "user.name=check", "-c", "user.email=check", "-c", "commit.gpgsign=false")
+    run(*git, "add", "packages")
+    run(*git, "commit", "--quiet", "--no-verify", "--message=check")
+    run(python, "-m", "venv", "--clear", str(venv))
+    for line in re.findall(r"^\$ pip (install .*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE):
+        pip = (venv / SCRIPTS / "python", "-m", "pip", "--quiet")
+        arguments = shlex.split(line.replace("/path/to/your/clone", clone.as_posix()))
+        subprocess.run([*pip, *arguments, "--force-reinstall"], check=True, cwd=clone)
 
 
 def size(file: Path) -> int:

@@ -8,11 +8,13 @@ import pkgutil
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", *sorted((ROOT / "packages").glob("*/README.md"))]
+PAGES = [*READMES, *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = [
     pytest.param(code, id=f"{readme.parent.name}-{number}")
     for readme in READMES
@@ -37,6 +39,16 @@ def test_the_examples_of_the_docstrings_are_true(module: str) -> None:
     """Every >>> gives what stands below it."""
     failed, _ = doctest.testmod(importlib.import_module(module))
     assert failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_an_installation_from_the_clone_names_all_that_it_needs(page: Path, projects: dict[str, dict[str, Any]]) -> None:
+    """Before a release pip finds no sibling anywhere else."""
+    for folders in re.findall(r"pip install((?:\s+\./packages/[\w*-]+)+)", page.read_text(encoding="utf-8")):
+        names = {folder.name for pattern in folders.split() for folder in ROOT.glob(pattern)}
+        assert names
+        needed = {line.partition("==")[0] for name in names for line in projects[name]["project"]["dependencies"]}
+        assert needed <= names
 
 
 def test_the_readme_shows_the_whole_table_of_deviations(monkeypatch: pytest.MonkeyPatch) -> None:
