@@ -42,6 +42,14 @@ def test_the_examples_of_the_docstrings_are_true(module: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_torchrun_command_with_an_endpoint_says_how_many_nodes(page: Path) -> None:
+    """Without ``--nnodes`` torchrun starts a job of one node."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", "")
+    commands = [line for line in text.splitlines() if re.search(r"\btorchrun .*--rdzv-endpoint=", line)]
+    assert all("--nnodes" in command for command in commands), commands
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_an_installation_from_the_clone_names_all_that_it_needs(page: Path, projects: dict[str, dict[str, Any]]) -> None:
     """Before a release pip finds no sibling anywhere else."""
     for folders in re.findall(r"pip install((?:\s+\./packages/[\w*-]+)+)", page.read_text(encoding="utf-8")):
