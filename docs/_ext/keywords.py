@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sphinx.application import Sphinx
 
-DISTRIBUTIONS = ("rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_timer", "rdzv_torchrun")
+DISTRIBUTIONS = ("rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_scheduler", "rdzv_timer", "rdzv_torchrun")
 RAISES = re.compile(r"^ *([A-Z]\w*Error)\b.*: ", re.MULTILINE)
 
 

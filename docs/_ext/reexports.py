@@ -12,7 +12,7 @@ from sphinx.util.docutils import SphinxDirective
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-DISTRIBUTIONS = ("rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_timer")
+DISTRIBUTIONS = ("rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_scheduler", "rdzv_timer")
 
 
 class Reexports(SphinxDirective):

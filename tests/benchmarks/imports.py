@@ -22,7 +22,7 @@ from measure import median_ratio
 from table import Budget, Findings, Row, compared
 from upstream import Upstream
 
-_PACKAGES = ("rdzv_endpoint", "rdzv_config", "rdzv_hostmatch", "rdzv_timer", "rdzv")
+_PACKAGES = ("rdzv_endpoint", "rdzv_config", "rdzv_hostmatch", "rdzv_timer", "rdzv_scheduler", "rdzv")
 _ROUNDS = 41
 _USED = "import rdzv.utils, and use every name"
 # What a process asks first, and how it writes that.
@@ -120,6 +120,7 @@ def _cost(stage: Path, names: list[str]) -> list[Row]:
             ("rdzv_config", Budget(1.15)),
             ("rdzv_hostmatch", None),
             ("rdzv_timer", None),
+            ("rdzv_scheduler", Budget(1.15)),
             ("rdzv", None),
         )
     ]
@@ -148,8 +149,8 @@ def _modules(stage: Path, names: list[str]) -> list[Row]:
     theirs = len(loaded[_UPSTREAM]) if _UPSTREAM in loaded else None
     ours = len(loaded["rdzv.utils"])
     rows = [Row("stdlib modules loaded: rdzv.utils", theirs, ours, "", ours / theirs if theirs else None)]
-    for name in ("rdzv_endpoint", "rdzv_config", "rdzv_hostmatch", "rdzv_timer"):
-        allowed = Budget(0, on="value") if name in ("rdzv_endpoint", "rdzv_config") else None
+    for name in ("rdzv_endpoint", "rdzv_config", "rdzv_hostmatch", "rdzv_timer", "rdzv_scheduler"):
+        allowed = Budget(0, on="value") if name in ("rdzv_endpoint", "rdzv_config", "rdzv_scheduler") else None
         modules = loaded[name] - {"__future__"}
         rows.append(Row(f"stdlib modules loaded but __future__: {name}", None, len(modules), "", budget=allowed))
     return rows

@@ -25,6 +25,7 @@ import growth
 import imports
 import literals
 import local_addresses
+import schedulers
 import sizes
 import svg
 import table
@@ -38,6 +39,7 @@ AREAS = {
     "timers": timers.findings,
     "growth": growth.findings,
     "addresses": local_addresses.findings,
+    "schedulers": schedulers.findings,
     "sizes": sizes.findings,
 }
 

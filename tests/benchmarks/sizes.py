@@ -17,7 +17,7 @@ _NOT_IN_THE_WHEEL = ("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json
 def findings(_upstream: Upstream | None) -> Findings:
     """The rows on sizes."""
     found = Findings("Wheel")
-    for name in ("rdzv-endpoint", "rdzv-config", "rdzv-hostmatch", "rdzv-timer", "rdzv"):
+    for name in ("rdzv-endpoint", "rdzv-config", "rdzv-hostmatch", "rdzv-timer", "rdzv-scheduler", "rdzv"):
         found.rows.append(Row(f"size of {name}", None, _wheel_size(name), "B", budget=_LEAF if name != "rdzv" else None))
     return found
 

@@ -25,7 +25,7 @@ from rdzv_hostmatch import MatchRule
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SITE = DOCS / "_build" / "html"
-DISTRIBUTIONS = ["rdzv", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_timer", "rdzv_torchrun"]
+DISTRIBUTIONS = ["rdzv", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_scheduler", "rdzv_timer", "rdzv_torchrun"]
 SOURCES = sorted(source for source in DOCS.rglob("*.md") if "_build" not in source.parts)
 
 

@@ -19,9 +19,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-NAMES = ("endpoint", "port", "config", "host", "probe", "command")
+NAMES = ("endpoint", "port", "config", "host", "probe", "scheduler", "command")
 CORPUS = Path(__file__).parent / "corpus"
-INSTRUMENTED = ["rdzv", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch"]
+INSTRUMENTED = ["rdzv", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_scheduler"]
 
 
 def fuzz(name: str) -> None:

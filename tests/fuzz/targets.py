@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import ipaddress
+import itertools
 import json
 import logging
 import pickle
@@ -28,8 +29,11 @@ from deviations import DEVIATIONS, machine, outcome  # noqa: E402
 from rdzv import (  # noqa: E402
     ConfigError,
     EndpointError,
+    SchedulerError,
+    expand_hostlist,
     format_rendezvous_config,
     format_rendezvous_endpoint,
+    job_of,
     match_host,
     parse_rendezvous_config,
     parse_rendezvous_endpoint,
@@ -192,6 +196,45 @@ def probe(data: bytes) -> None:
             assert outside.recv(1) == b""
 
 
+def scheduler(data: bytes) -> None:
+    """Any variables make a job, none, or an error that names one of them; a node list is read, or refused with a place in it.
+
+    A byte of zero ends a variable, as it does for the operating system. The text is tried as a node list as well.
+    """
+    variables = [text_of(piece).partition("=") for piece in data.split(b"\0")]
+    environ = {name: value for name, _, value in variables}
+    try:
+        job = job_of(environ)
+    except SchedulerError as error:
+        assert error.variable
+        assert error.value == environ.get(error.variable)
+        _assert_told(error)
+    else:
+        if job is not None:
+            assert 0 < job.min_nodes <= job.nnodes
+            assert 0 <= job.port <= 65535
+            assert job.node_rank is None or 0 <= job.node_rank < job.nnodes
+            assert not job.hostlist or (job.host == job.nodes[0] and len(job.nodes) == job.nnodes)
+            _assert_printable(repr(job))
+            assert pickle.loads(pickle.dumps(job)) == job
+            assert parse_rendezvous_endpoint(format_rendezvous_endpoint(job.host, job.port), -1) == (job.host, job.port)
+    text = text_of(data)
+    try:
+        names = list(itertools.islice(expand_hostlist(text), 1000))
+    except SchedulerError as error:
+        assert error.span is not None
+        assert 0 <= error.span[0] <= error.span[1] <= len(text)
+        _assert_told(error)
+    else:
+        assert all(name and not set(name) & set("[], ") for name in names)
+
+
+def _assert_told(error: SchedulerError) -> None:
+    _assert_printable(str(error))
+    _assert_printable(error.hint)
+    assert vars(pickle.loads(pickle.dumps(error))) == vars(error)
+
+
 class _Clock:
     """Time that passes only while somebody sleeps, faster each time: waiting for 1e300 seconds is a thousand rounds."""
 
@@ -242,5 +285,5 @@ def command(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (endpoint, port, config, host, probe, command)
+    target.__name__: target for target in (endpoint, port, config, host, probe, scheduler, command)
 }

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rdzv_hostmatch import _match, _probe
+from rdzv_scheduler import Job
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -45,6 +46,8 @@ BREAKS = [
     ("port", "try_parse_port", lambda text: 29400),
     ("config", "format_rendezvous_config", lambda options: "a=1"),
     ("config", "parse_rendezvous_config", lambda text, **_: {"a": "1"}),
+    ("scheduler", "job_of", lambda environ: Job("slurm", "a", "a,b", 1, 1, 0, "7", 1)),
+    ("scheduler", "expand_hostlist", lambda text: iter(["a b"])),
     ("command", "main", lambda arguments: 70),
     ("command", "main", lambda arguments: print("\x1b[2J") or 0),
 ]

@@ -85,14 +85,28 @@ def questions(number: int) -> dict[str, Callable[[], bool]]:
         match: rdzv.HostMatch = rdzv.match_host(foreign, names=[host])
         return (match.host, match.rule) == (foreign, rdzv.MatchRule.FOREIGN_ADDRESS)
 
+    def scheduler_error() -> bool:
+        try:
+            rdzv.job_of({"SLURM_JOB_ID": key})
+        except rdzv.SchedulerError as error:
+            return error.variable == "SLURM_JOB_NODELIST"
+        return False
+
+    def job() -> bool:
+        read = rdzv.job_of({"SLURM_JOB_ID": key, "SLURM_JOB_NODELIST": f"{key}n[1-3]"})
+        return isinstance(read, rdzv.Job) and (read.run_id, read.nodes[2]) == (key, f"{key}n3")
+
     return {
         "ConfigError": config_error,
         "EndpointError": endpoint_error,
         "HostMatch": foreign_match,
+        "Job": job,
         "MatchRule": lambda: rdzv.match_host(host, names=[host]).rule is rdzv.MatchRule.OWN_NAME,
         "MissedTick": timer,
         "PeriodicTimer": timer,
+        "SchedulerError": scheduler_error,
         "delay": lambda: rdzv.delay((0.01, 0.011), stop=ran) is ran.is_set(),
+        "expand_hostlist": lambda: list(rdzv.expand_hostlist(f"{key}n[1-2]")) == [f"{key}n1", f"{key}n2"],
         "format_rendezvous_config": lambda: rdzv.format_rendezvous_config(options) == f"{key}={number},other=x",
         "format_rendezvous_endpoint": lambda: rdzv.format_rendezvous_endpoint(host, port) == f"{host}:{port}",
         "get_as_bool": lambda: rdzv.get_as_bool({key: number % 2}, key) is bool(number % 2),
@@ -100,6 +114,7 @@ def questions(number: int) -> dict[str, Callable[[], bool]]:
         "get_as_int": lambda: rdzv.get_as_int(options, key) == number,
         "get_as_timedelta": lambda: rdzv.get_as_timedelta(options, key) == timedelta(seconds=number),
         "is_local_address": lambda: rdzv.is_local_address(own) and not rdzv.is_local_address(foreign),
+        "job_of": job,
         "match_host": lambda: own_match() and probe(),
         "matches_machine_hostname": lambda: rdzv.matches_machine_hostname(own),
         "parse_rendezvous_config": lambda: rdzv.parse_rendezvous_config(f" {key} = {number} ,other=x") == options,

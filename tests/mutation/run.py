@@ -1,6 +1,6 @@
 """Break each distribution in thousands of small ways, and see whether its tests notice.
 
-    python run.py                   all six
+    python run.py                   all seven
     python run.py endpoint timer    these
 
 mutmut makes the mutants and runs, for each, the tests that reach it. What survives is either a test that is missing or a
@@ -24,7 +24,7 @@ import tomllib  # type: ignore[import-not-found]  # checked as for Python 3.10, 
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).parent / "equivalent"
-DISTRIBUTIONS = ("endpoint", "config", "hostmatch", "timer", "rdzv", "torchrun")
+DISTRIBUTIONS = ("endpoint", "config", "hostmatch", "timer", "scheduler", "rdzv", "torchrun")
 # They count calls, examples, or the modules that are loaded: what mutants bring with them would count too. The real torchrun
 # runs for minutes, and what it runs is asked of its parts as well.
 LEFT_OUT = (

@@ -260,7 +260,7 @@ NO_VERSION = "rdzv (version unknown: no package metadata found)\n"
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
     """The set without the metadata that an installer adds, and a program that starts it."""
-    for package in ("rdzv", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_timer"):
+    for package in ("rdzv", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_scheduler", "rdzv_timer"):
         (source,) = importlib.import_module(package).__path__
         shutil.copytree(source, tmp_path / "sources" / package)
     (tmp_path / "sources" / "__main__.py").write_text("from rdzv._command import main\nraise SystemExit(main())\n")

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("rdzv_endpoint", "rdzv_config", "rdzv_hostmatch", "rdzv_timer", "rdzv")
+PACKAGES = ("rdzv_endpoint", "rdzv_config", "rdzv_hostmatch", "rdzv_timer", "rdzv_scheduler", "rdzv")
 LOADS = {
     "rdzv_endpoint": ("__future__",),
     "rdzv_config": ("__future__",),
     "rdzv_hostmatch": ("__future__", "enum"),
     "rdzv_timer": ("__future__", "enum"),
+    "rdzv_scheduler": ("__future__",),
     "rdzv": ("__future__", "enum"),
     "rdzv.utils": ("__future__", "enum"),
 }

@@ -10,12 +10,13 @@ import rdzv.utils
 import rdzv_config
 import rdzv_endpoint
 import rdzv_hostmatch
+import rdzv_scheduler
 import rdzv_timer
 
-LEAVES = [rdzv_config, rdzv_endpoint, rdzv_hostmatch, rdzv_timer]
+LEAVES = [rdzv_config, rdzv_endpoint, rdzv_hostmatch, rdzv_scheduler, rdzv_timer]
 
 
-def test_the_meta_package_exports_what_the_four_export() -> None:
+def test_the_meta_package_exports_what_the_leaves_export() -> None:
     """Nothing more, nothing less, and the same objects."""
     assert sorted(rdzv.__all__) == sorted(name for leaf in LEAVES for name in leaf.__all__)
     for leaf in LEAVES:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-PACKAGES = ["rdzv", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_timer", "rdzv_torchrun"]
+PACKAGES = ["rdzv", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_scheduler", "rdzv_timer", "rdzv_torchrun"]
 
 
 def main() -> int:

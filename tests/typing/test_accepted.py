@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import rdzv.utils
 from rdzv_config import ConfigError, format_rendezvous_config, get_as_bool, get_as_float, get_as_int, get_as_timedelta
 from rdzv_endpoint import EndpointError, format_rendezvous_endpoint, parse_rendezvous_endpoint, try_parse_port
 from rdzv_hostmatch import HostMatch, MatchRule, is_local_address, match_host, matches_machine_hostname, source_address
+from rdzv_scheduler import Job, SchedulerError, expand_hostlist, job_of
 from rdzv_timer import MissedTick, PeriodicTimer, delay
 
 if TYPE_CHECKING:
@@ -61,6 +62,18 @@ def hosts() -> None:
     assert_type(matches_machine_hostname("node0"), bool)
     assert_type(is_local_address("127.0.0.1"), bool)
     assert_type(source_address("127.0.0.1"), str | None)
+
+
+def schedulers(job: Job, error: SchedulerError) -> None:
+    """Schedulers."""
+    assert_type(job_of(), Job | None)
+    assert_type(job_of({"SLURM_JOB_ID": "1"}), Job | None)
+    assert_type(job.nodes, tuple[str, ...])
+    assert_type(job.nnodes, int)
+    assert_type(job.node_rank, int | None)
+    assert_type(expand_hostlist("node[1-2]"), Iterator[str])
+    assert_type(error.value, str | None)
+    assert_type(error.span, tuple[int, int] | None)
 
 
 def timers() -> None:

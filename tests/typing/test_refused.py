@@ -10,10 +10,11 @@ from datetime import timedelta
 from rdzv_config import format_rendezvous_config, get_as_int, parse_rendezvous_config
 from rdzv_endpoint import parse_rendezvous_endpoint, try_parse_port
 from rdzv_hostmatch import HostMatch, match_host
+from rdzv_scheduler import Job, expand_hostlist, job_of
 from rdzv_timer import PeriodicTimer, delay
 
 
-def refused(match: HostMatch) -> None:
+def refused(match: HostMatch, job: Job) -> None:
     """Wrong types, wrong keywords, assignments to what is frozen."""
     parse_rendezvous_endpoint(b"node0", 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     parse_rendezvous_endpoint("node0")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -24,6 +25,10 @@ def refused(match: HostMatch) -> None:
     match_host("node0", 5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     match_host("node0", probe_port="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     match.answer = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    job_of({"SLURM_JOB_ID": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    job_of("SLURM_JOB_ID=1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    expand_hostlist(["node0"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    job.nodes = ()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     PeriodicTimer(1.0, print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     PeriodicTimer(timedelta(1), "print")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
     delay("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

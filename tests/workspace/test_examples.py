@@ -20,7 +20,7 @@ EXAMPLES = [
     for readme in READMES
     for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", readme.read_text(encoding="utf-8"), re.S | re.M))
 ]
-PACKAGES = ["rdzv", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_timer"]
+PACKAGES = ["rdzv", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_scheduler", "rdzv_timer"]
 MODULES = sorted(
     f"{package}.{module.name}"
     for package in PACKAGES

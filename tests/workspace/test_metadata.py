@@ -11,11 +11,11 @@ import pytest
 
 Projects = dict[str, dict[str, Any]]
 
-LEAVES = {"rdzv-config", "rdzv-endpoint", "rdzv-hostmatch", "rdzv-timer"}
+LEAVES = {"rdzv-config", "rdzv-endpoint", "rdzv-hostmatch", "rdzv-scheduler", "rdzv-timer"}
 SIBLINGS = {"rdzv": LEAVES, "rdzv-torchrun": {"rdzv-endpoint", "rdzv-hostmatch"}}
 
 
-def test_the_distributions_are_the_six(projects: Projects) -> None:
+def test_the_distributions_are_the_seven(projects: Projects) -> None:
     """A folder is a distribution, under its own name, with one package in it."""
     assert set(projects) == LEAVES | set(SIBLINGS)
     for folder, project in projects.items():
@@ -92,7 +92,7 @@ def test_the_matrix_has_every_python_that_the_classifiers_name(root: Path, proje
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(root / "tox.ini", encoding="utf-8")
     environments = tox["tox"]["env_list"]
-    parts = "{endpoint,config,hostmatch,timer,rdzv}"
+    parts = "{endpoint,config,hostmatch,timer,scheduler,rdzv}"
     assert f"py{{{','.join(f'3{minor}' for minor in minors)}}}-{parts}" in environments
     assert f"pypy311-{parts}" in environments
     assert f"py313t-{parts}" in environments

@@ -1,11 +1,12 @@
-"""PyTorch's rendezvous helpers without PyTorch: the public names of the four distributions, in one place.
+"""PyTorch's rendezvous helpers without PyTorch: the public names of the five distributions, in one place.
 
-``rdzv_endpoint`` reads where a job meets, ``rdzv_config`` its options, ``rdzv_hostmatch`` decides whether this machine is the
-one, ``rdzv_timer`` keeps a heartbeat going. :mod:`rdzv.utils` has the same under PyTorch's original names.
+``rdzv_scheduler`` knows where a job meets, ``rdzv_endpoint`` reads such a place from a text, ``rdzv_config`` the options,
+``rdzv_hostmatch`` decides whether this machine is the one, ``rdzv_timer`` keeps a heartbeat going. :mod:`rdzv.utils` has what
+PyTorch has, under its original names.
 """
 
 # Python 3.15 loads each of these when a name of its is first used (PEP 810); older ones take no notice.
-__lazy_modules__: list[str] = ["rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_timer"]
+__lazy_modules__: list[str] = ["rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_scheduler", "rdzv_timer"]
 
 from rdzv_config import (
     ConfigError,
@@ -25,16 +26,20 @@ from rdzv_hostmatch import (
     matches_machine_hostname,
     source_address,
 )
+from rdzv_scheduler import Job, SchedulerError, expand_hostlist, job_of
 from rdzv_timer import MissedTick, PeriodicTimer, delay
 
 __all__ = [
     "ConfigError",
     "EndpointError",
     "HostMatch",
+    "Job",
     "MatchRule",
     "MissedTick",
     "PeriodicTimer",
+    "SchedulerError",
     "delay",
+    "expand_hostlist",
     "format_rendezvous_config",
     "format_rendezvous_endpoint",
     "get_as_bool",
@@ -42,6 +47,7 @@ __all__ = [
     "get_as_int",
     "get_as_timedelta",
     "is_local_address",
+    "job_of",
     "match_host",
     "matches_machine_hostname",
     "parse_rendezvous_config",
