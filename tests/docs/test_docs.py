@@ -21,6 +21,7 @@ import jsonschema
 import pytest
 from rdzv._command import main
 from rdzv_hostmatch import MatchRule
+from rdzv_scheduler import _sources
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -180,6 +181,12 @@ def test_every_option_of_the_command_is_explained() -> None:
     options = re.findall(r'add_argument\("(--[a-z]+)"', source)
     assert options
     assert all(f">{option}<" in page for option in options)
+
+
+def test_every_scheduler_is_in_the_table() -> None:
+    """In the order in which they are tried, and no other."""
+    page = (DOCS / "howto" / "scheduler.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z-]+)` \|", page, re.M) == [name for name, *_ in _sources.SOURCES]
 
 
 def test_every_threat_has_a_test() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from rdzv_scheduler import Job, SchedulerError, job_of
+from rdzv_scheduler._sources import SOURCES
 
 Environ = dict[str, str]
 
@@ -112,6 +116,140 @@ RECORDED: dict[str, tuple[Environ, Job, tuple[str, ...]]] = {
         Job("slurm", "node1", "node[1-2]", 2, 2, 1, "23.1", 21615),
         ("node1", "node2"),
     ),
+    # https://github.com/volcano-sh/volcano/blob/master/docs/user-guide/how_to_use_svc_plugin.md, its job without the task ps
+    "volcano": (
+        {
+            "HOSTNAME": "tensorflow-dist-mnist-worker-1",
+            "VC_TASK_INDEX": "1",
+            "VK_TASK_INDEX": "1",
+            "VC_WORKER_NUM": "2",
+            "VC_WORKER_HOSTS": (
+                "tensorflow-dist-mnist-worker-0.tensorflow-dist-mnist,tensorflow-dist-mnist-worker-1.tensorflow-dist-mnist"
+            ),
+        },
+        Job(
+            "volcano",
+            "tensorflow-dist-mnist-worker-0.tensorflow-dist-mnist",
+            "tensorflow-dist-mnist-worker-0.tensorflow-dist-mnist,tensorflow-dist-mnist-worker-1.tensorflow-dist-mnist",
+            2,
+            2,
+            1,
+            "tensorflow-dist-mnist",
+            24359,
+        ),
+        (
+            "tensorflow-dist-mnist-worker-0.tensorflow-dist-mnist",
+            "tensorflow-dist-mnist-worker-1.tensorflow-dist-mnist",
+        ),
+    ),
+    # https://github.com/kubernetes-sigs/lws/blob/main/docs/reference/labels-annotations-and-environment-variables.md
+    "leaderworkerset": (
+        {
+            "LWS_LEADER_ADDRESS": "leaderworkerset-multi-template-0.leaderworkerset-multi-template.default",
+            "LWS_GROUP_SIZE": "4",
+            "LWS_WORKER_INDEX": "2",
+        },
+        Job(
+            "leaderworkerset",
+            "leaderworkerset-multi-template-0.leaderworkerset-multi-template.default",
+            "",
+            4,
+            4,
+            2,
+            "leaderworkerset-multi-template-0.leaderworkerset-multi-template.default",
+            24519,
+        ),
+        (),
+    ),
+    # LSF 7.0: http://www.open-mpi.org/community/lists/users/2009/04/8842.php
+    "lsf": (
+        {
+            "HOSTNAME": "grid01",
+            "LSB_BATCH_JID": "748",
+            "LSB_DJOB_HOSTFILE": "/home/lsfadmin/.lsbatch/1239206877.748.hostfile",
+            "LSB_HOSTS": "grid01 grid01 grid05 grid03",
+            "LSB_JOBID": "748",
+            "LSB_JOBINDEX": "0",
+            "LSB_MCPU_HOSTS": "grid03 1 grid05 1 grid01 2",
+            "LSB_SUB_HOST": "grid03",
+        },
+        Job("lsf", "grid03", "grid03,grid05,grid01", 3, 3, None, "748", 26076),
+        ("grid03", "grid05", "grid01"),
+    ),
+    # https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIABLES.md
+    "sagemaker": (
+        {
+            "SM_CURRENT_HOST": "algo-2",
+            "SM_HOSTS": '["algo-1","algo-2"]',
+            "SM_NETWORK_INTERFACE_NAME": "ethwe",
+            "SM_RESOURCE_CONFIG": '{"current_host":"algo-2","hosts":["algo-1","algo-2"]}',
+            "SM_TRAINING_ENV": '{"hosts":["algo-1","algo-2"],"job_name":"preprod-chainer-2018-05-31-06-27-15-511"}',
+        },
+        Job("sagemaker", "algo-1", "algo-1,algo-2", 2, 2, 1, "preprod-chainer-2018-05-31-06-27-15-511", 24974),
+        ("algo-1", "algo-2"),
+    ),
+    # Ten nodes: https://docs.aws.amazon.com/batch/latest/userguide/mnp-env-vars.html, with an id and an address made up
+    "aws-batch": (
+        {
+            "AWS_BATCH_JOB_ID": "a1b2c3d4-5678-90ab-cdef-EXAMPLE11111#9",
+            "AWS_BATCH_JOB_MAIN_NODE_INDEX": "0",
+            "AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS": "10.0.0.4",
+            "AWS_BATCH_JOB_NODE_INDEX": "9",
+            "AWS_BATCH_JOB_NUM_NODES": "10",
+        },
+        Job("aws-batch", "10.0.0.4", "", 10, 10, 9, "a1b2c3d4-5678-90ab-cdef-EXAMPLE11111", 28812),
+        (),
+    ),
+    # The same on the main node, which is not told its address.
+    "aws-batch-main": (
+        {
+            "AWS_BATCH_JOB_ID": "a1b2c3d4-5678-90ab-cdef-EXAMPLE11111#0",
+            "AWS_BATCH_JOB_MAIN_NODE_INDEX": "0",
+            "AWS_BATCH_JOB_NODE_INDEX": "0",
+            "AWS_BATCH_JOB_NUM_NODES": "10",
+        },
+        Job("aws-batch", "localhost", "", 10, 10, 0, "a1b2c3d4-5678-90ab-cdef-EXAMPLE11111", 28812),
+        (),
+    ),
+    # https://learn.microsoft.com/azure/batch/batch-compute-node-environment-variables
+    "azure-batch": (
+        {
+            "AZ_BATCH_HOST_LIST": "10.0.0.4,10.0.0.5",
+            "AZ_BATCH_IS_CURRENT_NODE_MASTER": "true",
+            "AZ_BATCH_JOB_ID": "batchjob001",
+            "AZ_BATCH_MASTER_NODE": "10.0.0.4:6000",
+            "AZ_BATCH_NODE_ID": "tvm-1219235766_3-20160919t172711z",
+            "AZ_BATCH_NODE_LIST": "10.0.0.4;10.0.0.5",
+            "AZ_BATCH_TASK_ID": "task001",
+            "CCP_NODES": "2 10.0.0.4 1 10.0.0.5 1",
+        },
+        Job("azure-batch", "10.0.0.4", "10.0.0.4,10.0.0.5", 2, 2, 0, "batchjob001", 23207),
+        ("10.0.0.4", "10.0.0.5"),
+    ),
+}
+# The same for those that name a file: its text is the third.
+RECORDED_WITH_FILE: dict[str, tuple[Environ, Job, str, str]] = {
+    # Torque 2.3.6, `nodes=1:ppn=32`: http://www.open-mpi.org/community/lists/users/2013/11/23081.php
+    "pbs": (
+        {
+            "PBS_JOBID": "8120.manage.cluster",
+            "PBS_NODENUM": "0",
+            "PBS_O_HOST": "manage.cluster",
+            "PBS_QUEUE": "default",
+            "PBS_VNODENUM": "0",
+        },
+        Job("pbs", "node03", "node03", 1, 1, None, "8120.manage.cluster", 24109),
+        "PBS_NODEFILE",
+        "node03\n" * 32,
+    ),
+    # `-pe smp 4`: https://github.com/ucsf-wynton/wynton-website-hpc/blob/master/docs/hpc/scheduler/envvars.md. The columns of
+    # the file: https://manpages.ubuntu.com/manpages/focal/man5/sge_pe.5.html
+    "grid-engine": (
+        {"JOB_ID": "453717", "JOB_NAME": "envvar", "NHOSTS": "1", "NSLOTS": "4", "SGE_TASK_ID": "undefined"},
+        Job("grid-engine", "qb3-id14", "qb3-id14", 1, 1, None, "453717", 20688),
+        "PE_HOSTFILE",
+        "qb3-id14 3 long.q@qb3-id14 UNDEFINED\nqb3-id14 1 member.q@qb3-id14 UNDEFINED\n",
+    ),
 }
 
 
@@ -119,7 +257,7 @@ RECORDED: dict[str, tuple[Environ, Job, tuple[str, ...]]] = {
 def test_a_recorded_environment_gives_its_job(name: str) -> None:
     """Nothing else that the scheduler sets misleads."""
     environ, expected, nodes = RECORDED[name]
-    assert job_of({**environ, "HOME": "/root", "HOSTNAME": "other"}) == expected
+    assert job_of({"HOSTNAME": "other", "HOME": "/root", **environ}) == expected
     assert expected.nodes == nodes
 
 
@@ -143,6 +281,7 @@ def refusal(environ: Environ) -> tuple[str, str]:
 
 HALF = "This is half of a job's environment: pass on all of it, or nothing."
 RESTORE = "Set it to what the scheduler had set it to."
+NAME_IT = "Name the endpoint yourself, in PET_MASTER_ADDR and PET_MASTER_PORT, and the number of nodes in PET_NNODES."
 OUTER = "An outer job has left variables behind: unset them before the inner job is submitted."
 
 
@@ -222,7 +361,7 @@ def test_an_endpoint_that_is_no_node_is_refused(backend: str) -> None:
     """Kubeflow sets `etcd:2379`, a service of its own."""
     environ = {**KUBEFLOW, "PET_RDZV_BACKEND": backend, "PET_RDZV_ENDPOINT": "etcd:2379"}
     expected = f"PET_RDZV_BACKEND is a back end whose endpoint is none of the nodes: '{backend}'."
-    assert refusal(environ) == (expected, "Name the endpoint yourself.")
+    assert refusal(environ) == (expected, "Set it to c10d or rdzv, and PET_RDZV_ENDPOINT to one of the nodes.")
 
 
 @pytest.mark.parametrize("backend", ["c10d", "rdzv", "static"])
@@ -305,5 +444,264 @@ def test_a_heterogeneous_job_is_told() -> None:
     """It has a list for each of its components."""
     assert refusal({**STEP, "SLURM_HET_SIZE": "2"}) == (
         "SLURM_HET_SIZE says that the nodes are in several lists: '2'.",
-        "Name the endpoint yourself, or make each component a job of its own.",
+        NAME_IT,
     )
+
+
+# --- Volcano, LeaderWorkerSet, indexed Jobs
+
+VOLCANO = RECORDED["volcano"][0]
+
+
+def test_a_master_of_volcano_s_is_the_first_node() -> None:
+    """The other task has the workers, as in the jobs of its plug-in for PyTorch."""
+    environ = {**VOLCANO, "VC_MASTER_NUM": "1", "VC_MASTER_HOSTS": "mnist-master-0.mnist"}
+    job = job_of(environ)
+    assert job is not None
+    assert (job.host, job.nnodes, job.node_rank, job.run_id) == ("mnist-master-0.mnist", 3, 2, "mnist")
+
+
+@pytest.mark.parametrize("pod", [{}, {"HOSTNAME": "somewhere"}])
+def test_a_pod_of_volcano_s_without_its_name_has_no_rank(pod: Environ) -> None:
+    """The index counts within a task only."""
+    job = job_of({**without(VOLCANO, "HOSTNAME"), **pod})
+    assert job is not None
+    assert job.node_rank is None
+
+
+def test_volcano_s_hosts_may_have_no_domain() -> None:
+    """The first one is the id then."""
+    job = job_of({"VC_WORKER_HOSTS": "a,b"})
+    assert job is not None
+    assert (job.host, job.run_id) == ("a", "a")
+
+
+def test_what_volcano_does_not_tell_is_told() -> None:
+    """Hosts without the plug-in svc; which of the tasks has the first node."""
+    assert refusal({"VK_TASK_INDEX": "0"}) == (
+        "VK_TASK_INDEX is set, but VC_WORKER_HOSTS is not.",
+        "Give the job the plug-in svc.",
+    )
+    expected = "VC_PS_HOSTS is one of several lists, and none tells which is the master's: 'a'."
+    assert refusal({**VOLCANO, "VC_PS_HOSTS": "a"}) == (expected, NAME_IT)
+    expected = "VC_WORKER_HOSTS leads to names that are no hosts: 'a,,b'."
+    assert refusal({"VC_WORKER_HOSTS": "a,,b"}) == (expected, RESTORE)
+
+
+LWS = RECORDED["leaderworkerset"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"LWS_LEADER_ADDRESS": "a b"}, "LWS_LEADER_ADDRESS does not name one host: 'a b'."),
+        ({"LWS_GROUP_SIZE": "0"}, "LWS_GROUP_SIZE leaves no node: '0'."),
+        ({"LWS_WORKER_INDEX": "4"}, "LWS_WORKER_INDEX is no rank among 4 nodes, counted from 0: '4'."),
+    ],
+)
+def test_a_bad_group_is_told(change: Environ, expected: str) -> None:
+    """By the variable that is bad."""
+    assert refusal({**LWS, **change})[0] == expected
+
+
+def test_an_indexed_job_is_told_what_to_add() -> None:
+    """Kubernetes sets the index only; so does JobSet: https://kubernetes.io/docs/tasks/job/job-with-pod-to-pod-communication/."""
+    assert refusal({"JOB_COMPLETION_INDEX": "1", "HOSTNAME": "example-job-1"}) == (
+        "JOB_COMPLETION_INDEX is set, but PET_MASTER_ADDR is not.",
+        "Set PET_MASTER_ADDR to the name of the first pod, JOB-0.SERVICE, and PET_NNODES to the number of pods.",
+    )
+
+
+# --- LSF, PBS, Grid Engine, Flux
+
+LSF = RECORDED["lsf"][0]
+
+
+def test_jsrun_leaves_out_the_first_host_of_lsf() -> None:
+    """There the job's script runs: https://github.com/ExaWorks/psij-python/issues/200, a job on lassen[23,26]."""
+    environ = {"LSB_JOBID": "1", "LSB_HOSTS": "lassen710 lassen26 lassen26 lassen23 lassen23"}
+    for further, nodes in (
+        ({}, ("lassen710", "lassen26", "lassen23")),
+        ({"JSM_NAMESPACE_RANK": "0"}, ("lassen26", "lassen23")),
+    ):
+        job = job_of({**environ, **further})
+        assert job is not None
+        assert job.nodes == nodes
+    expected = "LSB_HOSTS names no node: 'lassen710'."
+    assert refusal({"LSB_JOBID": "1", "LSB_HOSTS": "lassen710", "JSM_NAMESPACE_RANK": "0"}) == (expected, RESTORE)
+
+
+def test_each_job_of_an_array_has_its_own_id() -> None:
+    """In LSF and in Grid Engine."""
+    job = job_of({**LSF, "LSB_JOBINDEX": "3"})
+    assert job is not None
+    assert job.run_id == "748.3"
+
+
+@pytest.mark.parametrize("hosts", ["a 1 b", "a b", "a -1"])
+def test_lsf_s_hosts_have_their_slots_behind_them(hosts: str) -> None:
+    """Otherwise numbers would be taken for hosts."""
+    expected = f"LSB_MCPU_HOSTS does not have a number of slots for each host: '{hosts}'."
+    assert refusal({**LSF, "LSB_MCPU_HOSTS": hosts}) == (expected, RESTORE)
+
+
+@pytest.mark.parametrize("name", RECORDED_WITH_FILE)
+def test_a_recorded_environment_with_a_file_gives_its_job(name: str, tmp_path: Path) -> None:
+    """The file is read where a variable leads to it."""
+    environ, expected, variable, text = RECORDED_WITH_FILE[name]
+    file = tmp_path / "hosts"
+    file.write_text(text, encoding="utf-8")
+    assert job_of({**environ, variable: str(file)}) == expected
+
+
+def test_a_grid_engine_job_of_an_array_with_the_wrong_number_of_hosts_is_told(tmp_path: Path) -> None:
+    """The file and the variable are of one job."""
+    environ, _, variable, text = RECORDED_WITH_FILE["grid-engine"]
+    file = tmp_path / "hosts"
+    file.write_text(text, encoding="utf-8")
+    environ = {**environ, variable: str(file), "SGE_TASK_ID": "7"}
+    job = job_of(environ)
+    assert job is not None
+    assert job.run_id == "453717.7"
+    expected = "NHOSTS contradicts PE_HOSTFILE, which has 1 nodes: '2'."
+    assert refusal({**environ, "NHOSTS": "2"}) == (expected, OUTER)
+
+
+def test_a_file_that_is_not_here_is_told(tmp_path: Path) -> None:
+    """PBS and Grid Engine write it on the first node only; and a folder, a pipe or a device is not read at all."""
+    hint = "Only the first node of a job has this file: run `rdzv env` there, and hand on to the others what it prints."
+    for path in (tmp_path / "none", tmp_path, os.devnull):
+        expected = f"PBS_NODEFILE leads to no file that can be read here: {shortened(str(path))}."
+        assert refusal({"PBS_JOBID": "1", "PBS_NODEFILE": str(path)}) == (expected, hint)
+
+
+def shortened(value: str) -> str:
+    return ascii(value if len(value) <= 60 else f"{value[:60]}...")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "names no node"),
+        (b" \n\n", "names no node"),
+        (b"a,b\n", "leads to names that are no hosts"),
+        (b"a[1-2]\n", "leads to names that are no hosts"),
+        (b"a\n\xff\n", "leads to names that are no hosts"),
+        (b"a\n" * 2**23 + b"\n", "leads to a file of more than 16,777,216 characters"),
+    ],
+)
+def test_a_file_that_is_no_list_of_hosts_is_told(content: bytes, problem: str, tmp_path: Path) -> None:
+    """By the variable that leads to it."""
+    file = tmp_path / "hosts"
+    file.write_bytes(content)
+    expected = f"PBS_NODEFILE {problem}: {shortened(str(file))}."
+    assert refusal({"PBS_JOBID": "1", "PBS_NODEFILE": str(file)}) == (expected, RESTORE)
+
+
+def test_a_file_has_a_host_on_each_line_as_often_as_it_likes(tmp_path: Path) -> None:
+    """The last length that passes; one host on millions of lines is one host; the order is that of the lines."""
+    file = tmp_path / "hosts"
+    file.write_text("node2\nnode2\n\nnode1 further words\nnode2\n", encoding="utf-8")
+    job = job_of({"PBS_JOBID": "1", "PBS_NODEFILE": str(file)})
+    assert job is not None
+    assert job.nodes == ("node2", "node1")
+    file.write_bytes(b"a\n" * 2**23)
+    job = job_of({"PBS_JOBID": "1", "PBS_NODEFILE": str(file)})
+    assert job is not None
+    assert job.nodes == ("a",)
+
+
+def test_flux_is_told_what_to_add() -> None:
+    """It names no node: https://github.com/ExaWorks/psij-python/issues/200."""
+    assert refusal({"FLUX_JOB_ID": "ƒ2WU24J4NT", "FLUX_JOB_NNODES": "2", "FLUX_JOB_SIZE": "8", "FLUX_TASK_RANK": "3"}) == (
+        "FLUX_JOB_ID is set, but PET_MASTER_ADDR is not.",
+        'Set PET_MASTER_ADDR="$(flux hostlist --nth=0 local)" and PET_NNODES="$FLUX_JOB_NNODES".',
+    )
+
+
+# --- clouds
+
+SAGEMAKER = RECORDED["sagemaker"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"SM_HOSTS": "algo-1"}, "SM_HOSTS is no JSON: 'algo-1'."),
+        ({"SM_HOSTS": "[" * 10**5}, f"SM_HOSTS is no JSON: '{'[' * 60}...'."),
+        ({"SM_HOSTS": '"algo-1"'}, "SM_HOSTS is no list of hosts: '\"algo-1\"'."),
+        ({"SM_HOSTS": "[1]"}, "SM_HOSTS is no list of hosts: '[1]'."),
+        ({"SM_HOSTS": '["a b"]'}, "SM_HOSTS leads to names that are no hosts: '[\"a b\"]'."),
+        ({"SM_CURRENT_HOST": "algo-3"}, "SM_CURRENT_HOST is none of the hosts of SM_HOSTS: 'algo-3'."),
+    ],
+)
+def test_a_bad_environment_of_sagemaker_is_told(change: Environ, expected: str) -> None:
+    """JSON or not."""
+    assert refusal({**SAGEMAKER, **change}) == (expected, RESTORE)
+
+
+def test_sagemaker_without_a_host_is_told() -> None:
+    """Nobody is first."""
+    assert refusal({"SM_HOSTS": "[]"}) == ("SM_HOSTS names no node: '[]'.", RESTORE)
+
+
+@pytest.mark.parametrize("training", ["[]", "{}", '{"job_name": 1}', '{"job_name": ""}', '{"job_name": "a\\n"}'])
+def test_a_job_of_sagemaker_may_have_no_name(training: str) -> None:
+    """Nor need it say which host this one is."""
+    environ = {**without(SAGEMAKER, "SM_CURRENT_HOST"), "SM_TRAINING_ENV": training}
+    job = job_of(environ)
+    assert job is not None
+    assert (job.run_id, job.node_rank) == ("none", None)
+    assert job == job_of(without(environ, "SM_TRAINING_ENV"))
+
+
+def test_the_nodes_of_aws_batch_share_id_and_port() -> None:
+    """The number behind the job's id is the node's."""
+    child, main = (RECORDED[name][1] for name in ("aws-batch", "aws-batch-main"))
+    assert (child.run_id, child.port) == (main.run_id, main.port)
+
+
+def test_a_node_of_aws_batch_without_the_main_node_s_address_is_told() -> None:
+    """Only the main node is not given it."""
+    environ = without(RECORDED["aws-batch"][0], "AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS")
+    expected = "AWS_BATCH_JOB_NUM_NODES is set, but AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS is not."
+    assert refusal(environ) == (expected, HALF)
+
+
+AZURE = RECORDED["azure-batch"][0]
+
+
+def test_the_master_node_of_azure_batch_is_the_first() -> None:
+    """Wherever it is in the list; the others are not told which one they are."""
+    environ = {**AZURE, "AZ_BATCH_MASTER_NODE": "10.0.0.5:6000", "AZ_BATCH_IS_CURRENT_NODE_MASTER": "false"}
+    job = job_of(environ)
+    assert job is not None
+    assert (job.nodes, job.node_rank) == (("10.0.0.5", "10.0.0.4"), None)
+    assert job == job_of(without(environ, "AZ_BATCH_HOST_LIST"))
+
+
+def test_a_master_node_of_azure_batch_that_is_no_node_is_told() -> None:
+    """It would be waited for."""
+    expected = "AZ_BATCH_MASTER_NODE is none of the nodes of AZ_BATCH_HOST_LIST: '10.0.0.6:6000'."
+    assert refusal({**AZURE, "AZ_BATCH_MASTER_NODE": "10.0.0.6:6000"}) == (expected, RESTORE)
+
+
+# --- the table
+
+
+def test_every_source_is_documented_and_recorded() -> None:
+    """Two of them tell too little for a job; what is recorded of these stands in the tests that say so."""
+    recorded = {job.scheduler for _, job, _ in RECORDED.values()} | {row[1].scheduler for row in RECORDED_WITH_FILE.values()}
+    assert {name for name, *_ in SOURCES} == recorded | {"kubernetes-job", "flux"}
+    assert all(documented.startswith("https://") for *_, documented in SOURCES)
+
+
+def test_a_variable_without_a_name_is_none() -> None:
+    """Though a mapping may have one."""
+    assert job_of({**VOLCANO, "": "x"}) == RECORDED["volcano"][1]
+
+
+def test_no_source_is_behind_another_that_is_seen_by_the_same() -> None:
+    """It would never apply."""
+    marks = [mark for _, marks, *_ in SOURCES for mark in marks]
+    assert len(set(marks)) == len(marks)

@@ -25,7 +25,8 @@ class Job:
     __slots__ = _FIELDS
 
     scheduler: str
-    """Who started the job, a word in small letters: the table in :func:`job_of` has them all."""
+    """Who started the job: ``torchrun`` (its own variables), ``slurm``, ``volcano``, ``leaderworkerset``, ``lsf``, ``pbs``,
+    ``grid-engine``, ``sagemaker``, ``aws-batch`` or ``azure-batch``."""
     host: str
     """The name or address of the first node, on which the others meet."""
     hostlist: str

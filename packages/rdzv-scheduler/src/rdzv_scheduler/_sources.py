@@ -12,14 +12,16 @@ from ._job import Job
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _FIRST_PORT, _PORTS = 20000, 8999
 _LAST_PORT = 65535
 _MOST_SHOWN = 60  # characters of a bad value
+_MOST_READ = 2**24  # characters of a file
 
 _RESTORE = "Set it to what the scheduler had set it to."
 _HALF = "This is half of a job's environment: pass on all of it, or nothing."
+_NAME_IT = "Name the endpoint yourself, in PET_MASTER_ADDR and PET_MASTER_PORT, and the number of nodes in PET_NNODES."
 _UNSET_OUTER = "An outer job has left variables behind: unset them before the inner job is submitted."
 
 
@@ -64,7 +66,7 @@ class _Variables:
     def require(self, *variables: str) -> str:
         variable = self.find(*variables)
         if variable is None:
-            raise SchedulerError(f"{self.mark} is set, but {variables[0]} is not.", variables[0], None, None, _HALF)
+            raise self.missing(variables[0], _HALF)
         return variable
 
     def text(self, *variables: str) -> str:
@@ -108,16 +110,67 @@ class _Variables:
             raise self.bad(variable, "does not name one host")
         return name
 
-    def job(self, list_variable: str, run_id: str, count_variable: str, rank_variable: str | None) -> Job:
-        """The job on the nodes of a list. Where variables tell their number, and which of them this one is, all must agree."""
-        hostlist = self.text(list_variable)
-        elements, count = parsed(hostlist, list_variable)
+    def hosts(self, variable: str, found: Iterable[str]) -> list[str]:
+        """The hosts that were found by way of this variable, each of them once."""
+        hosts = list(dict.fromkeys(found))
+        if not all(host and IN_NAMES.issuperset(host) for host in hosts):
+            raise self.bad(variable, "leads to names that are no hosts")
+        return hosts
+
+    def first_words(self, variable: str) -> list[str]:
+        """The first word of each line of the file that this variable leads to."""
+        path = self.text(variable)
+        try:
+            # Opening a pipe would wait for its writer.
+            if not os.path.isfile(path):
+                raise FileNotFoundError(path)
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text = file.read(_MOST_READ + 1)
+        except OSError as error:
+            hint = "Only the first node of a job has this file: run `rdzv env` there, and hand on to the others what it prints."
+            raise self.bad(variable, "leads to no file that can be read here", hint) from error
+        if len(text) > _MOST_READ:
+            raise self.bad(variable, f"leads to a file of more than {_MOST_READ:,} characters")
+        return [words[0] for line in text.splitlines() if (words := line.split())]
+
+    def decoded(self, variable: str) -> object:
+        """What this variable holds as JSON."""
+        from json import JSONDecoder
+
+        text = self.text(variable)
+        try:
+            return JSONDecoder().decode(text)
+        except (ValueError, RecursionError) as error:
+            raise self.bad(variable, "is no JSON") from error
+
+    def job(
+        self,
+        variable: str,
+        hostlist: str,
+        run_id: str,
+        counted_by: str = "",
+        ranked_by: str = "",
+        rank: int | None = None,
+    ) -> Job:
+        """The job on the nodes of ``variable``. Where variables have their number, and which one this is, all must agree."""
+        elements, count = parsed(hostlist, variable)
         if not count:
-            raise self.bad(list_variable, "names no node")
-        if self.find(count_variable) and self.number(count_variable) != count:
-            raise self.bad(count_variable, f"contradicts {list_variable}, which has {count} nodes", _UNSET_OUTER)
-        rank = self.rank(count, rank_variable) if rank_variable else None
+            raise self.bad(variable, "names no node")
+        if counted_by and self.find(counted_by) and self.number(counted_by) != count:
+            raise self.bad(counted_by, f"contradicts {variable}, which has {count} nodes", _UNSET_OUTER)
+        if ranked_by:
+            rank = self.rank(count, ranked_by)
         return Job(self.scheduler, next(names(elements)), hostlist, count, count, rank, run_id, _port_of(run_id))
+
+    def job_of_first(self, host: str, run_id: str, counted_by: str, ranked_by: str) -> Job:
+        """The job of which only the first node is named."""
+        nnodes = self.number(counted_by)
+        if not nnodes:
+            raise self.bad(counted_by, "leaves no node")
+        return Job(self.scheduler, host, "", nnodes, nnodes, self.rank(nnodes, ranked_by), run_id, _port_of(run_id))
+
+    def missing(self, variable: str, hint: str) -> SchedulerError:
+        return SchedulerError(f"{self.mark} is set, but {variable} is not.", variable, None, None, hint)
 
     def bad(self, variable: str, problem: str, hint: str = _RESTORE) -> SchedulerError:
         value = self.environ[variable]
@@ -143,9 +196,8 @@ def _port_of(run_id: str) -> int:
 def _torchrun(variables: _Variables) -> Job:
     """What Kubeflow sets, or a user: torchrun's options in capitals, and its defaults. They name the first node only."""
     if variables.find("PET_RDZV_BACKEND") and variables.text("PET_RDZV_BACKEND") not in ("c10d", "rdzv", "static"):
-        raise variables.bad(
-            "PET_RDZV_BACKEND", "is a back end whose endpoint is none of the nodes", "Name the endpoint yourself."
-        )
+        hint = "Set it to c10d or rdzv, and PET_RDZV_ENDPOINT to one of the nodes."
+        raise variables.bad("PET_RDZV_BACKEND", "is a back end whose endpoint is none of the nodes", hint)
     if variables.mark == "PET_RDZV_ENDPOINT":
         host, port = variables.endpoint("PET_RDZV_ENDPOINT", 29400)
     else:
@@ -167,8 +219,7 @@ def _slurm(variables: _Variables) -> Job:
     """The step that `srun` started, where there is one, otherwise the job."""
     job_id = variables.text("SLURM_JOB_ID", "SLURM_JOBID")
     if variables.find("SLURM_HET_SIZE"):
-        hint = "Name the endpoint yourself, or make each component a job of its own."
-        raise variables.bad("SLURM_HET_SIZE", "says that the nodes are in several lists", hint)
+        raise variables.bad("SLURM_HET_SIZE", "says that the nodes are in several lists", _NAME_IT)
     step = variables.find("SLURM_STEP_ID", "SLURM_STEPID", "SLURM_STEP_NODELIST")
     # Two kinds of step say little of what runs in them: the shell of `salloc`, which has this number, is one on the first node;
     # and `mpirun` starts its helpers by one that leaves out its own node.
@@ -176,10 +227,10 @@ def _slurm(variables: _Variables) -> Job:
     of_job = variables.find("SLURM_JOB_NODELIST", "SLURM_NODELIST")
     if is_step:
         nodes, run_id = "SLURM_STEP_NODELIST", f"{job_id}.{variables.text('SLURM_STEP_ID', 'SLURM_STEPID')}"
-        job = variables.job(nodes, run_id, "SLURM_STEP_NUM_NODES", "SLURM_NODEID")
+        job = variables.job(nodes, variables.text(nodes), run_id, "SLURM_STEP_NUM_NODES", "SLURM_NODEID")
     else:
         nodes = variables.require("SLURM_JOB_NODELIST", "SLURM_NODELIST")
-        job = variables.job(nodes, job_id, "SLURM_JOB_NUM_NODES", None if step else "SLURM_NODEID")
+        job = variables.job(nodes, variables.text(nodes), job_id, "SLURM_JOB_NUM_NODES", "" if step else "SLURM_NODEID")
     if of_job and variables.environ[of_job] != job.hostlist:
         elements, _ = parsed(variables.text(of_job), of_job)
         if not set(names(elements)).issuperset(job.nodes):
@@ -189,8 +240,112 @@ def _slurm(variables: _Variables) -> Job:
     return job
 
 
-# Who started the job; by which variable that is seen; how its variables are read; where they are documented. The first row that
-# applies wins: what was written for torchrun before what a scheduler says of itself, the inner one of two schedulers first.
+def _volcano(variables: _Variables) -> Job:
+    """By the plug-in `svc`: the hosts of each task, a master's before its workers'. Their domain is the job's name."""
+    tasks = sorted(name for name in variables.environ if name.startswith("VC_") and name.endswith("_HOSTS"))
+    if not tasks:
+        raise variables.missing("VC_WORKER_HOSTS", "Give the job the plug-in svc.")
+    if len(tasks) > 1 and tasks != ["VC_MASTER_HOSTS", "VC_WORKER_HOSTS"]:
+        raise variables.bad(tasks[0], "is one of several lists, and none tells which is the master's", _NAME_IT)
+    hosts = [host for task in tasks for host in variables.hosts(task, variables.text(task).split(","))]
+    labels = [host.partition(".")[0] for host in hosts]
+    pod = variables.environ.get("HOSTNAME")
+    rank = labels.index(pod) if pod in labels else None
+    run_id = hosts[0].partition(".")[2] or hosts[0]
+    return variables.job(tasks[0], ",".join(hosts), run_id, rank=rank)
+
+
+def _leaderworkerset(variables: _Variables) -> Job:
+    leader = variables.host("LWS_LEADER_ADDRESS", variables.text("LWS_LEADER_ADDRESS"))
+    return variables.job_of_first(leader, leader, "LWS_GROUP_SIZE", "LWS_WORKER_INDEX")
+
+
+def _kubernetes_job(variables: _Variables) -> Job:
+    """A pod of an indexed Job, or of a JobSet, is told its index, but not its service, nor how many pods there are."""
+    hint = "Set PET_MASTER_ADDR to the name of the first pod, JOB-0.SERVICE, and PET_NNODES to the number of pods."
+    raise variables.missing("PET_MASTER_ADDR", hint)
+
+
+def _lsf(variables: _Variables) -> Job:
+    variable = variables.require("LSB_MCPU_HOSTS", "LSB_HOSTS")
+    words = variables.text(variable).split()
+    if variable == "LSB_MCPU_HOSTS":
+        if len(words) % 2 or not all(map(str.isdigit, words[1::2])):
+            raise variables.bad(variable, "does not have a number of slots for each host")
+        words = words[::2]
+    hosts = variables.hosts(variable, words)
+    # `jsrun` starts nothing on the first host, which is where the job's script runs.
+    if variables.find("JSM_NAMESPACE_RANK"):
+        hosts = hosts[1:]
+    return variables.job(variable, ",".join(hosts), _with_index(variables, "LSB_JOBID", "LSB_JOBINDEX", "0"))
+
+
+def _pbs(variables: _Variables) -> Job:
+    """PBS Professional, OpenPBS and Torque. The file has a line for each process."""
+    hosts = variables.hosts("PBS_NODEFILE", variables.first_words("PBS_NODEFILE"))
+    return variables.job("PBS_NODEFILE", ",".join(hosts), variables.text("PBS_JOBID"))
+
+
+def _grid_engine(variables: _Variables) -> Job:
+    """The file has a line for each queue on each host."""
+    hosts = variables.hosts("PE_HOSTFILE", variables.first_words("PE_HOSTFILE"))
+    run_id = _with_index(variables, "JOB_ID", "SGE_TASK_ID", "undefined")
+    return variables.job("PE_HOSTFILE", ",".join(hosts), run_id, counted_by="NHOSTS")
+
+
+def _flux(variables: _Variables) -> Job:
+    """A task is told the job and the number of its nodes, but none of their names."""
+    hint = 'Set PET_MASTER_ADDR="$(flux hostlist --nth=0 local)" and PET_NNODES="$FLUX_JOB_NNODES".'
+    raise variables.missing("PET_MASTER_ADDR", hint)
+
+
+def _sagemaker(variables: _Variables) -> Job:
+    """Its containers share no machine with those of other jobs, so that any id will do where the job's name is not told."""
+    found = variables.decoded("SM_HOSTS")
+    if not isinstance(found, list) or not all(isinstance(host, str) for host in found):
+        raise variables.bad("SM_HOSTS", "is no list of hosts")
+    hosts = variables.hosts("SM_HOSTS", found)
+    rank = None
+    if variables.find("SM_CURRENT_HOST"):
+        if variables.text("SM_CURRENT_HOST") not in hosts:
+            raise variables.bad("SM_CURRENT_HOST", "is none of the hosts of SM_HOSTS")
+        rank = hosts.index(variables.text("SM_CURRENT_HOST"))
+    training = variables.decoded("SM_TRAINING_ENV") if variables.find("SM_TRAINING_ENV") else {}
+    name = training.get("job_name") if isinstance(training, dict) else None
+    run_id = name if isinstance(name, str) and name and name.isprintable() else "none"
+    return variables.job("SM_HOSTS", ",".join(hosts), run_id, rank=rank)
+
+
+def _aws_batch(variables: _Variables) -> Job:
+    """A job of several nodes. The main node is not told its own address, and needs none: it has only to listen."""
+    run_id = variables.text("AWS_BATCH_JOB_ID").partition("#")[0]
+    host = "localhost"
+    if variables.number("AWS_BATCH_JOB_NODE_INDEX") != variables.number("AWS_BATCH_JOB_MAIN_NODE_INDEX"):
+        address = "AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS"
+        host = variables.host(address, variables.text(address))
+    return variables.job_of_first(host, run_id, "AWS_BATCH_JOB_NUM_NODES", "AWS_BATCH_JOB_NODE_INDEX")
+
+
+def _azure_batch(variables: _Variables) -> Job:
+    """A task of several nodes. The port of its master node is kept for Azure itself."""
+    master, _ = variables.endpoint("AZ_BATCH_MASTER_NODE", 0)
+    variable = variables.require("AZ_BATCH_HOST_LIST", "AZ_BATCH_NODE_LIST")
+    hosts = variables.hosts(variable, variables.text(variable).replace(";", ",").split(","))
+    if master not in hosts:
+        raise variables.bad("AZ_BATCH_MASTER_NODE", f"is none of the nodes of {variable}")
+    hosts.sort(key=lambda host: host != master)
+    rank = 0 if variables.environ.get("AZ_BATCH_IS_CURRENT_NODE_MASTER") == "true" else None
+    return variables.job(variable, ",".join(hosts), variables.text("AZ_BATCH_JOB_ID"), rank=rank)
+
+
+def _with_index(variables: _Variables, job_variable: str, index_variable: str, no_index: str) -> str:
+    """The id of a job, with its index where it is one of an array."""
+    index = variables.text(index_variable) if variables.find(index_variable) else no_index
+    return variables.text(job_variable) + ("" if index == no_index else f".{index}")
+
+
+# Who started the job; by which variables that is seen; how they are read; where they are documented. The first row that applies
+# wins: what was written for torchrun comes before what a scheduler says, and Slurm before the pod in which it runs.
 SOURCES: tuple[tuple[str, tuple[str, ...], Callable[[_Variables], Job], str], ...] = (
     (
         "torchrun",
@@ -203,5 +358,65 @@ SOURCES: tuple[tuple[str, tuple[str, ...], Callable[[_Variables], Job], str], ..
         ("SLURM_JOB_ID", "SLURM_JOBID"),
         _slurm,
         "https://slurm.schedmd.com/srun.html#SECTION_OUTPUT-ENVIRONMENT-VARIABLES",
+    ),
+    (
+        "volcano",
+        ("VC_TASK_INDEX", "VK_TASK_INDEX", "VC_MASTER_HOSTS", "VC_WORKER_HOSTS"),
+        _volcano,
+        "https://github.com/volcano-sh/volcano/blob/master/docs/user-guide/how_to_use_svc_plugin.md",
+    ),
+    (
+        "leaderworkerset",
+        ("LWS_LEADER_ADDRESS",),
+        _leaderworkerset,
+        "https://lws.sigs.k8s.io/docs/reference/labels-annotations-and-environment-variables/",
+    ),
+    (
+        "kubernetes-job",
+        ("JOB_COMPLETION_INDEX",),
+        _kubernetes_job,
+        "https://kubernetes.io/docs/tasks/job/job-with-pod-to-pod-communication/",
+    ),
+    (
+        "lsf",
+        ("LSB_JOBID",),
+        _lsf,
+        "https://www.ibm.com/docs/en/spectrum-lsf/10.1.0?topic=variables-environment-set-job-execution",
+    ),
+    (
+        "pbs",
+        ("PBS_JOBID",),
+        _pbs,
+        "https://manpages.ubuntu.com/manpages/trusty/en/man1/qsub.1B.html",
+    ),
+    (
+        "grid-engine",
+        ("PE_HOSTFILE",),
+        _grid_engine,
+        "https://manpages.ubuntu.com/manpages/focal/man5/sge_pe.5.html",
+    ),
+    (
+        "flux",
+        ("FLUX_JOB_ID",),
+        _flux,
+        "https://flux-framework.readthedocs.io/projects/flux-core/en/latest/man7/flux-environment.html",
+    ),
+    (
+        "sagemaker",
+        ("SM_HOSTS",),
+        _sagemaker,
+        "https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIABLES.md",
+    ),
+    (
+        "aws-batch",
+        ("AWS_BATCH_JOB_NUM_NODES",),
+        _aws_batch,
+        "https://docs.aws.amazon.com/batch/latest/userguide/mnp-env-vars.html",
+    ),
+    (
+        "azure-batch",
+        ("AZ_BATCH_MASTER_NODE",),
+        _azure_batch,
+        "https://learn.microsoft.com/azure/batch/batch-compute-node-environment-variables",
     ),
 )
