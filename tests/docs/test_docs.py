@@ -89,12 +89,12 @@ def test_an_example_of_a_page_runs(code: str) -> None:
 def test_a_shown_command_prints_what_stands_below_it(
     session: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each `rdzv check` of a page; a command with nothing below it has to be one that can be given."""
+    """Each `rdzv check` and `rdzv env` of a page; a command with nothing below it has to be one that can be given."""
     for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.M):
         words = shlex.split(command.partition(" && ")[0])
         while "=" in words[0]:
             monkeypatch.setenv(*words.pop(0).split("=", 1))
-        if words[:2] != ["rdzv", "check"]:
+        if words[:2] not in (["rdzv", "check"], ["rdzv", "env"]):
             continue
         main(words[1:])
         printed = capsys.readouterr()

@@ -277,6 +277,8 @@ def command(data: bytes) -> None:
         assert err.getvalue()
     elif out.getvalue().startswith("{"):
         report = json.loads(out.getvalue())
+        if "answer" not in report:  # of `rdzv env`
+            return
         json.dumps(report, ensure_ascii=False).encode()
         assert report["answer"] is {0: True, 1: False, 3: None}[status]
         for address in report["addresses"]:

@@ -3,6 +3,9 @@
 ``rdzv check ENDPOINT`` says whether this machine is the one that the endpoint means, why, and what may go wrong. Its exit
 status is 0 (this machine is the host), 1 (it is not), 2 (bad input), 3 (undecided) or 70 (the report cannot be written, or a
 fault of this program). SIGINT and SIGTERM end it at once, and a shell shows them as 130 and 143.
+
+``rdzv env`` prints where a job meets, from the environment of its scheduler, for ``eval`` in a shell. Its exit status is 0, 1
+(no scheduler has set anything), 2 (bad input, the environment included) or 70.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, TextIO
 
 _HOST, _NOT_HOST, _BAD_INPUT, _UNDECIDED, _FAULT = 0, 1, 2, 3, 70
+_NO_JOB = 1
 _SCHEMA = 1
 
 _EXAMPLES = """\
@@ -37,6 +41,17 @@ exit status:
   SIGINT and SIGTERM end it at once; a shell shows 130 and 143
 """
 
+_ENV_EXAMPLES = """\
+examples:
+  eval "$(rdzv env)" && srun torchrun train.py             in the script of a job
+  eval "torchrun $(rdzv env --format args) train.py"       as options
+  rdzv env --format json | jq .nodes                       as an object
+
+exit status:
+  0 it is printed   1 no scheduler has set anything   2 bad input, the environment included   70 a fault of rdzv
+  With 1 and 2 the line for a shell is "false", so that eval fails too.
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, those of the process by default, and return its exit status."""
@@ -48,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return _check(_parser().parse_args(arguments))
+        options = _parser().parse_args(arguments)
+        return int(options.run(options))
     except Exception as error:  # noqa: BLE001  # the last resort: a status and a line instead of a traceback
         _complain(f"{type(error).__name__}: {error}", "This is a fault of rdzv; please report it with the command line.")
         return _FAULT
@@ -129,6 +145,13 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--probe", action="store_true", help="where nothing else says yes, listen on the port and connect")
     check.add_argument("--json", action="store_true", help="print one JSON object")
     check.add_argument("--quiet", action="store_true", help="print nothing but errors; the exit status tells")
+    check.set_defaults(run=_check)
+    about = "Print where the job meets in which this runs, as its scheduler has it in the environment."
+    env = commands.add_parser("env", help=about, description=about, epilog=_ENV_EXAMPLES, formatter_class=raw)
+    formats = ("shell", "args", "json")
+    env.add_argument("--format", action=_Once, choices=formats, default="shell", help="for eval, as options, or as an object")
+    env.add_argument("--backend", action=_Once, metavar="NAME", default="rdzv", help="as in torchrun --rdzv-backend (rdzv)")
+    env.set_defaults(run=_env)
     return parser
 
 
@@ -199,6 +222,27 @@ def _check(options: argparse.Namespace) -> int:
         if _deliver("report", written, "With --quiet there is none, and the exit status tells."):
             return _FAULT
     return {True: _HOST, False: _NOT_HOST, None: _UNDECIDED}[match.answer]
+
+
+def _env(options: argparse.Namespace) -> int:
+    from rdzv_scheduler import SchedulerError, job_of
+
+    from . import _env
+
+    try:
+        job = job_of()
+    except SchedulerError as error:
+        status = _BAD_INPUT
+        _complain(str(error), error.hint)
+    else:
+        if job is not None:
+            written = {"shell": _env.as_shell, "args": _env.as_args}.get(options.format)
+            return _deliver("environment", written(job, options.backend) if written else _as_json(_env.as_report(job)))
+        status = _NO_JOB
+        _complain("No scheduler has set a variable that rdzv knows.", "Run it in a job, or write the endpoint yourself.")
+    if options.format == "shell":  # An eval of nothing would succeed.
+        _deliver("environment", "false")
+    return status
 
 
 def _as_json(report: Mapping[str, Any]) -> str:
