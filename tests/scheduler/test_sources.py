@@ -334,7 +334,7 @@ def test_the_port_of_the_static_back_end_is_torchrun_s_default() -> None:
     assert job is not None
     assert job.port == 29500
     assert refusal({**KUBEFLOW, "PET_MASTER_PORT": "65536"}) == (
-        "PET_MASTER_PORT is no port from 0 to 65535: '65536'.",
+        "PET_MASTER_PORT is not a port from 0 to 65535: '65536'.",
         RESTORE,
     )
     highest = job_of({**KUBEFLOW, "PET_MASTER_PORT": "65535"})
@@ -360,7 +360,7 @@ def test_the_number_of_nodes_has_no_default() -> None:
 def test_an_endpoint_that_is_no_node_is_refused(backend: str) -> None:
     """Kubeflow sets `etcd:2379`, a service of its own."""
     environ = {**KUBEFLOW, "PET_RDZV_BACKEND": backend, "PET_RDZV_ENDPOINT": "etcd:2379"}
-    expected = f"PET_RDZV_BACKEND is a back end whose endpoint is none of the nodes: '{backend}'."
+    expected = f"PET_RDZV_BACKEND is a back end whose endpoint is not a node: '{backend}'."
     assert refusal(environ) == (expected, "Set it to c10d or rdzv, and PET_RDZV_ENDPOINT to one of the nodes.")
 
 
@@ -413,9 +413,9 @@ def test_the_interactive_step_is_no_step() -> None:
             {"SLURM_JOB_NODELIST": "b[1-2]", "SLURM_JOB_NUM_NODES": "2"},
             "SLURM_STEP_NODELIST names nodes that SLURM_JOB_NODELIST does not: 't-cn0117'.",
         ),
-        ({"SLURMD_NODENAME": "b1"}, "SLURMD_NODENAME is none of the nodes in SLURM_STEP_NODELIST: 'b1'."),
+        ({"SLURMD_NODENAME": "b1"}, "SLURMD_NODENAME is not one of the nodes in SLURM_STEP_NODELIST: 'b1'."),
         ({"SLURM_STEP_NUM_NODES": "2"}, "SLURM_STEP_NUM_NODES contradicts SLURM_STEP_NODELIST, which has 1 nodes: '2'."),
-        ({"SLURM_NODEID": "1"}, "SLURM_NODEID is no rank among 1 nodes, counted from 0: '1'."),
+        ({"SLURM_NODEID": "1"}, "SLURM_NODEID is not a rank among 1 nodes, counted from 0: '1'."),
     ],
 )
 def test_what_an_outer_job_has_left_behind_is_told(change: Environ, expected: str) -> None:
@@ -484,7 +484,7 @@ def test_what_volcano_does_not_tell_is_told() -> None:
     )
     expected = "VC_PS_HOSTS is one of several lists, and none tells which is the master's: 'a'."
     assert refusal({**VOLCANO, "VC_PS_HOSTS": "a"}) == (expected, NAME_IT)
-    expected = "VC_WORKER_HOSTS leads to names that are no hosts: 'a,,b'."
+    expected = "VC_WORKER_HOSTS names something that is not a host: 'a,,b'."
     assert refusal({"VC_WORKER_HOSTS": "a,,b"}) == (expected, RESTORE)
 
 
@@ -495,8 +495,8 @@ LWS = RECORDED["leaderworkerset"][0]
     ("change", "expected"),
     [
         ({"LWS_LEADER_ADDRESS": "a b"}, "LWS_LEADER_ADDRESS does not name one host: 'a b'."),
-        ({"LWS_GROUP_SIZE": "0"}, "LWS_GROUP_SIZE leaves no node: '0'."),
-        ({"LWS_WORKER_INDEX": "4"}, "LWS_WORKER_INDEX is no rank among 4 nodes, counted from 0: '4'."),
+        ({"LWS_GROUP_SIZE": "0"}, "LWS_GROUP_SIZE is not a number of nodes: '0'."),
+        ({"LWS_WORKER_INDEX": "4"}, "LWS_WORKER_INDEX is not a rank among 4 nodes, counted from 0: '4'."),
     ],
 )
 def test_a_bad_group_is_told(change: Environ, expected: str) -> None:
@@ -571,7 +571,7 @@ def test_a_file_that_is_not_here_is_told(tmp_path: Path) -> None:
     """PBS and Grid Engine write it on the first node only; and a folder, a pipe or a device is not read at all."""
     hint = "Only the first node of a job has this file: run `rdzv env` there, and hand on to the others what it prints."
     for path in (tmp_path / "none", tmp_path, os.devnull):
-        expected = f"PBS_NODEFILE leads to no file that can be read here: {shortened(str(path))}."
+        expected = f"PBS_NODEFILE names a file that cannot be read here: {shortened(str(path))}."
         assert refusal({"PBS_JOBID": "1", "PBS_NODEFILE": str(path)}) == (expected, hint)
 
 
@@ -584,10 +584,10 @@ def shortened(value: str) -> str:
     [
         (b"", "names no node"),
         (b" \n\n", "names no node"),
-        (b"a,b\n", "leads to names that are no hosts"),
-        (b"a[1-2]\n", "leads to names that are no hosts"),
-        (b"a\n\xff\n", "leads to names that are no hosts"),
-        (b"a\n" * 2**23 + b"\n", "leads to a file of more than 16,777,216 characters"),
+        (b"a,b\n", "names something that is not a host"),
+        (b"a[1-2]\n", "names something that is not a host"),
+        (b"a\n\xff\n", "names something that is not a host"),
+        (b"a\n" * 2**23 + b"\n", "names a file of more than 16,777,216 characters"),
     ],
 )
 def test_a_file_that_is_no_list_of_hosts_is_told(content: bytes, problem: str, tmp_path: Path) -> None:
@@ -627,12 +627,12 @@ SAGEMAKER = RECORDED["sagemaker"][0]
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"SM_HOSTS": "algo-1"}, "SM_HOSTS is no JSON: 'algo-1'."),
-        ({"SM_HOSTS": "[" * 10**5}, f"SM_HOSTS is no JSON: '{'[' * 60}...'."),
-        ({"SM_HOSTS": '"algo-1"'}, "SM_HOSTS is no list of hosts: '\"algo-1\"'."),
-        ({"SM_HOSTS": "[1]"}, "SM_HOSTS is no list of hosts: '[1]'."),
-        ({"SM_HOSTS": '["a b"]'}, "SM_HOSTS leads to names that are no hosts: '[\"a b\"]'."),
-        ({"SM_CURRENT_HOST": "algo-3"}, "SM_CURRENT_HOST is none of the hosts of SM_HOSTS: 'algo-3'."),
+        ({"SM_HOSTS": "algo-1"}, "SM_HOSTS is not JSON: 'algo-1'."),
+        ({"SM_HOSTS": "[" * 10**5}, f"SM_HOSTS is not JSON: '{'[' * 60}...'."),
+        ({"SM_HOSTS": '"algo-1"'}, "SM_HOSTS is not a list of hosts: '\"algo-1\"'."),
+        ({"SM_HOSTS": "[1]"}, "SM_HOSTS is not a list of hosts: '[1]'."),
+        ({"SM_HOSTS": '["a b"]'}, "SM_HOSTS names something that is not a host: '[\"a b\"]'."),
+        ({"SM_CURRENT_HOST": "algo-3"}, "SM_CURRENT_HOST is not one of the hosts of SM_HOSTS: 'algo-3'."),
     ],
 )
 def test_a_bad_environment_of_sagemaker_is_told(change: Environ, expected: str) -> None:
@@ -682,7 +682,7 @@ def test_the_master_node_of_azure_batch_is_the_first() -> None:
 
 def test_a_master_node_of_azure_batch_that_is_no_node_is_told() -> None:
     """It would be waited for."""
-    expected = "AZ_BATCH_MASTER_NODE is none of the nodes of AZ_BATCH_HOST_LIST: '10.0.0.6:6000'."
+    expected = "AZ_BATCH_MASTER_NODE is not one of the nodes of AZ_BATCH_HOST_LIST: '10.0.0.6:6000'."
     assert refusal({**AZURE, "AZ_BATCH_MASTER_NODE": "10.0.0.6:6000"}) == (expected, RESTORE)
 
 

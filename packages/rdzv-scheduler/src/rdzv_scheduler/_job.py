@@ -36,7 +36,7 @@ class Job:
     min_nodes: int
     """How few nodes the job may have; the same as ``nnodes`` for all but an elastic job."""
     node_rank: int | None
-    """Which of the nodes this one is, from 0 on; None where it is none of them, or is not told."""
+    """Which of the nodes this one is, from 0 on; None where it is not one of them, or is not told."""
     run_id: str
     """The id of the job, the same on all its nodes."""
     port: int

@@ -90,7 +90,7 @@ class _Variables:
             return None
         rank = self.number(*variables)
         if rank >= nnodes:
-            raise self.bad(self.require(*variables), f"is no rank among {nnodes} nodes, counted from 0", _UNSET_OUTER)
+            raise self.bad(self.require(*variables), f"is not a rank among {nnodes} nodes, counted from 0", _UNSET_OUTER)
         return rank
 
     def endpoint(self, variable: str, default_port: int) -> tuple[str, int]:
@@ -114,7 +114,7 @@ class _Variables:
         """The hosts that were found by way of this variable, each of them once."""
         hosts = list(dict.fromkeys(found))
         if not all(host and IN_NAMES.issuperset(host) for host in hosts):
-            raise self.bad(variable, "leads to names that are no hosts")
+            raise self.bad(variable, "names something that is not a host")
         return hosts
 
     def first_words(self, variable: str) -> list[str]:
@@ -128,9 +128,9 @@ class _Variables:
                 text = file.read(_MOST_READ + 1)
         except OSError as error:
             hint = "Only the first node of a job has this file: run `rdzv env` there, and hand on to the others what it prints."
-            raise self.bad(variable, "leads to no file that can be read here", hint) from error
+            raise self.bad(variable, "names a file that cannot be read here", hint) from error
         if len(text) > _MOST_READ:
-            raise self.bad(variable, f"leads to a file of more than {_MOST_READ:,} characters")
+            raise self.bad(variable, f"names a file of more than {_MOST_READ:,} characters")
         return [words[0] for line in text.splitlines() if (words := line.split())]
 
     def decoded(self, variable: str) -> object:
@@ -141,7 +141,7 @@ class _Variables:
         try:
             return JSONDecoder().decode(text)
         except (ValueError, RecursionError) as error:
-            raise self.bad(variable, "is no JSON") from error
+            raise self.bad(variable, "is not JSON") from error
 
     def job(
         self,
@@ -166,7 +166,7 @@ class _Variables:
         """The job of which only the first node is named."""
         nnodes = self.number(counted_by)
         if not nnodes:
-            raise self.bad(counted_by, "leaves no node")
+            raise self.bad(counted_by, "is not a number of nodes")
         return Job(self.scheduler, host, "", nnodes, nnodes, self.rank(nnodes, ranked_by), run_id, _port_of(run_id))
 
     def missing(self, variable: str, hint: str) -> SchedulerError:
@@ -197,7 +197,7 @@ def _torchrun(variables: _Variables) -> Job:
     """What Kubeflow sets, or a user: torchrun's options in capitals, and its defaults. They name the first node only."""
     if variables.find("PET_RDZV_BACKEND") and variables.text("PET_RDZV_BACKEND") not in ("c10d", "rdzv", "static"):
         hint = "Set it to c10d or rdzv, and PET_RDZV_ENDPOINT to one of the nodes."
-        raise variables.bad("PET_RDZV_BACKEND", "is a back end whose endpoint is none of the nodes", hint)
+        raise variables.bad("PET_RDZV_BACKEND", "is a back end whose endpoint is not a node", hint)
     if variables.mark == "PET_RDZV_ENDPOINT":
         host, port = variables.endpoint("PET_RDZV_ENDPOINT", 29400)
     else:
@@ -205,7 +205,7 @@ def _torchrun(variables: _Variables) -> Job:
         if variables.find("PET_MASTER_PORT"):
             port = variables.number("PET_MASTER_PORT")
             if port > _LAST_PORT:
-                raise variables.bad("PET_MASTER_PORT", f"is no port from 0 to {_LAST_PORT}")
+                raise variables.bad("PET_MASTER_PORT", f"is not a port from 0 to {_LAST_PORT}")
     least, colon, most = variables.text("PET_NNODES").partition(":")
     min_nodes, nnodes = _number(least), _number(most if colon else least)
     if not min_nodes or not nnodes or min_nodes > nnodes:
@@ -236,7 +236,7 @@ def _slurm(variables: _Variables) -> Job:
         if not set(names(elements)).issuperset(job.nodes):
             raise variables.bad(nodes, f"names nodes that {of_job} does not", _UNSET_OUTER)
     if variables.find("SLURMD_NODENAME") and variables.text("SLURMD_NODENAME") not in job.nodes:
-        raise variables.bad("SLURMD_NODENAME", f"is none of the nodes in {nodes}", _UNSET_OUTER)
+        raise variables.bad("SLURMD_NODENAME", f"is not one of the nodes in {nodes}", _UNSET_OUTER)
     return job
 
 
@@ -303,12 +303,12 @@ def _sagemaker(variables: _Variables) -> Job:
     """Its containers share no machine with those of other jobs, so that any id will do where the job's name is not told."""
     found = variables.decoded("SM_HOSTS")
     if not isinstance(found, list) or not all(isinstance(host, str) for host in found):
-        raise variables.bad("SM_HOSTS", "is no list of hosts")
+        raise variables.bad("SM_HOSTS", "is not a list of hosts")
     hosts = variables.hosts("SM_HOSTS", found)
     rank = None
     if variables.find("SM_CURRENT_HOST"):
         if variables.text("SM_CURRENT_HOST") not in hosts:
-            raise variables.bad("SM_CURRENT_HOST", "is none of the hosts of SM_HOSTS")
+            raise variables.bad("SM_CURRENT_HOST", "is not one of the hosts of SM_HOSTS")
         rank = hosts.index(variables.text("SM_CURRENT_HOST"))
     training = variables.decoded("SM_TRAINING_ENV") if variables.find("SM_TRAINING_ENV") else {}
     name = training.get("job_name") if isinstance(training, dict) else None
@@ -332,7 +332,7 @@ def _azure_batch(variables: _Variables) -> Job:
     variable = variables.require("AZ_BATCH_HOST_LIST", "AZ_BATCH_NODE_LIST")
     hosts = variables.hosts(variable, variables.text(variable).replace(";", ",").split(","))
     if master not in hosts:
-        raise variables.bad("AZ_BATCH_MASTER_NODE", f"is none of the nodes of {variable}")
+        raise variables.bad("AZ_BATCH_MASTER_NODE", f"is not one of the nodes of {variable}")
     hosts.sort(key=lambda host: host != master)
     rank = 0 if variables.environ.get("AZ_BATCH_IS_CURRENT_NODE_MASTER") == "true" else None
     return variables.job(variable, ",".join(hosts), variables.text("AZ_BATCH_JOB_ID"), rank=rank)
