@@ -375,6 +375,25 @@ def test_what_was_written_for_torchrun_comes_before_the_scheduler() -> None:
     assert job_of({**KUBEFLOW, **STEP}) == RECORDED["kubeflow"][1]
 
 
+WRITTEN = {"PET_RDZV_BACKEND": "rdzv", "PET_RDZV_ENDPOINT": "node1:20551", "PET_RDZV_ID": "23", "PET_NNODES": "2"}
+
+
+def test_what_rdzv_env_has_written_is_read_in_the_job_and_in_its_steps() -> None:
+    """Also where a container has only half of the scheduler's variables, or none."""
+    expected = Job("torchrun", "node1", "", 2, 2, None, "23", 20551)
+    for scheduler in ({}, SALLOC, RECORDED["slurm-second-node"][0], {"SLURM_JOB_ID": "24"}, {"JOB_COMPLETION_INDEX": "0"}):
+        assert job_of({**scheduler, **WRITTEN}) == expected
+
+
+def test_what_rdzv_env_has_written_for_an_outer_job_is_told() -> None:
+    """A job that is submitted from it inherits its variables. What a user has written himself is another matter."""
+    inner = {**SALLOC, "SLURM_JOB_ID": "24", **WRITTEN}
+    assert refusal(inner) == ("PET_RDZV_ID is that of another job, this one is '24': '23'.", OUTER)
+    job = job_of({**inner, "PET_RDZV_ENDPOINT": "node1:29400"})
+    assert job is not None
+    assert job.run_id == "23"
+
+
 # --- Slurm
 
 

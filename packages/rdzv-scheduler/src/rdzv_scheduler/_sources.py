@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    Source = tuple[str, tuple[str, ...], Callable[["_Variables"], Job], str]
+
 _FIRST_PORT, _PORTS = 20000, 8999
 _LAST_PORT = 65535
 _MOST_SHOWN = 60  # characters of a bad value
@@ -43,8 +45,11 @@ def job_of(environ: Mapping[str, str] | None = None) -> Job | None:
     >>> job_of({}) is None
     True
     """
-    environ = os.environ if environ is None else environ
-    for scheduler, marks, read, _ in SOURCES:
+    return _first(os.environ if environ is None else environ, SOURCES)
+
+
+def _first(environ: Mapping[str, str], sources: tuple[Source, ...]) -> Job | None:
+    for scheduler, marks, read, _ in sources:
         for mark in marks:
             if mark in environ:
                 return read(_Variables(environ, scheduler, mark))
@@ -212,7 +217,20 @@ def _torchrun(variables: _Variables) -> Job:
         raise variables.bad("PET_NNODES", "is neither a number of nodes nor MIN:MAX")
     run_id = variables.text("PET_RDZV_ID") if variables.find("PET_RDZV_ID") else "none"
     rank = variables.rank(nnodes, "PET_NODE_RANK")
+    if port == _port_of(run_id):
+        _check_inheritance(variables, run_id)
     return Job(variables.scheduler, host, "", nnodes, min_nodes, rank, run_id, port)
+
+
+def _check_inheritance(variables: _Variables, run_id: str) -> None:
+    """By its port, the endpoint was written by `rdzv env`. A job that is submitted from that job inherits it."""
+    try:
+        here = _first(variables.environ, SOURCES[1:])
+    except SchedulerError:
+        return  # What was written says enough.
+    # A step of Slurm's adds its number to the id of its job.
+    if here and here.run_id.partition(".")[0] != run_id.partition(".")[0]:
+        raise variables.bad("PET_RDZV_ID", f"is that of another job, this one is {here.run_id!a}", _UNSET_OUTER)
 
 
 def _slurm(variables: _Variables) -> Job:
@@ -346,7 +364,7 @@ def _with_index(variables: _Variables, job_variable: str, index_variable: str, n
 
 # Who started the job; by which variables that is seen; how they are read; where they are documented. The first row that applies
 # wins: what was written for torchrun comes before what a scheduler says, and Slurm before the pod in which it runs.
-SOURCES: tuple[tuple[str, tuple[str, ...], Callable[[_Variables], Job], str], ...] = (
+SOURCES: tuple[Source, ...] = (
     (
         "torchrun",
         ("PET_RDZV_ENDPOINT", "PET_MASTER_ADDR"),
