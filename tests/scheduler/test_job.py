@@ -48,6 +48,7 @@ def test_a_job_is_its_fields() -> None:
     assert job == Job("slurm", "node08", "node[08-10]", 3, 3, 1, "4711", 24045)
     assert len({job, read(SLURM)}) == 1
     assert job != read({**SLURM, "SLURM_NODEID": "2"})
+    assert hash(job) != hash(read({**SLURM, "SLURM_NODEID": "2"}))
     assert job != "4711"
     assert repr(job) == (
         "Job(scheduler='slurm', host='node08', hostlist='node[08-10]', nnodes=3, min_nodes=3, node_rank=1, run_id='4711', "

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from rdzv_scheduler import Job, SchedulerError, job_of
+from rdzv_scheduler import Job, SchedulerError, _hostlist, job_of
 from rdzv_scheduler._sources import SOURCES
 
 Environ = dict[str, str]
@@ -309,7 +309,7 @@ def test_torchrun_s_endpoint_is_read_as_torchrun_reads_it(endpoint: str, host: s
     assert (job.host, job.port) == (host, port)
 
 
-@pytest.mark.parametrize("endpoint", ["node0:", "node0:x", "node0:-1", "node0:65536", "[::1]x", "[::1]:", "[::1]1"])
+@pytest.mark.parametrize("endpoint", ["node0:", "node0:x", "node0:-1", "node0:65536", "[::1]x", "[::1]:", "[::1]1", "[::1]]:1"])
 def test_an_endpoint_with_a_bad_port_is_refused(endpoint: str) -> None:
     """Nothing but digits behind the last colon."""
     assert refusal({**KUBEFLOW, "PET_RDZV_ENDPOINT": endpoint}) == (
@@ -383,6 +383,8 @@ def test_what_rdzv_env_has_written_is_read_in_the_job_and_in_its_steps() -> None
     expected = Job("torchrun", "node1", "", 2, 2, None, "23", 20551)
     for scheduler in ({}, SALLOC, RECORDED["slurm-second-node"][0], {"SLURM_JOB_ID": "24"}, {"JOB_COMPLETION_INDEX": "0"}):
         assert job_of({**scheduler, **WRITTEN}) == expected
+    in_step = {**RECORDED["slurm-second-node"][0], **WRITTEN, "PET_RDZV_ENDPOINT": "node1:21615", "PET_RDZV_ID": "23.1"}
+    assert job_of(in_step) == Job("torchrun", "node1", "", 2, 2, None, "23.1", 21615)
 
 
 def test_what_rdzv_env_has_written_for_an_outer_job_is_told() -> None:
@@ -404,6 +406,7 @@ def test_what_rdzv_env_has_written_for_an_outer_job_is_told() -> None:
         (set(STEP) - {"SLURM_JOB_ID"}, "SLURM_JOB_ID is set, but SLURM_JOB_NODELIST is not."),
         ({"SLURM_STEP_NODELIST"}, "SLURM_JOB_ID is set, but SLURM_STEP_NODELIST is not."),
         ({"SLURM_STEP_ID", "SLURM_STEPID"}, "SLURM_JOB_ID is set, but SLURM_STEP_ID is not."),
+        ({"SLURM_STEP_ID", "SLURM_STEP_NODELIST"}, "SLURM_JOB_ID is set, but SLURM_STEP_NODELIST is not."),
     ],
 )
 def test_half_an_environment_of_slurm_is_told(missing: set[str], expected: str) -> None:
@@ -440,6 +443,17 @@ def test_the_interactive_step_is_no_step() -> None:
 def test_what_an_outer_job_has_left_behind_is_told(change: Environ, expected: str) -> None:
     """Each contradiction by the variable in which it shows."""
     assert refusal({**STEP, **change}) == (expected, OUTER)
+
+
+def test_a_step_is_held_against_the_job_s_nodes_under_their_older_name_too() -> None:
+    """And goes without, where they have none; a bad list is told as such."""
+    step = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "a[1-2]"}
+    job = job_of(step)
+    assert job is not None
+    assert job.nodes == ("a1", "a2")
+    expected = "SLURM_STEP_NODELIST names nodes that SLURM_NODELIST does not: 'a[1-2]'."
+    assert refusal({**step, "SLURM_NODELIST": "a1"}) == (expected, OUTER)
+    assert refusal({**step, "SLURM_JOB_NODELIST": "a[1"})[0] == "SLURM_JOB_NODELIST cannot be read at 'a[1'."
 
 
 def test_a_job_whose_number_of_nodes_is_another_one_is_told() -> None:
@@ -488,11 +502,12 @@ def test_a_pod_of_volcano_s_without_its_name_has_no_rank(pod: Environ) -> None:
     assert job.node_rank is None
 
 
-def test_volcano_s_hosts_may_have_no_domain() -> None:
-    """The first one is the id then."""
-    job = job_of({"VC_WORKER_HOSTS": "a,b"})
+@pytest.mark.parametrize(("domain", "run_id"), [("", "a"), (".mnist", "mnist"), (".mnist.default", "mnist.default")])
+def test_the_domain_of_volcano_s_hosts_is_the_id(domain: str, run_id: str) -> None:
+    """Whatever it is; without one the first host is. A pod knows itself by the label before it."""
+    job = job_of({"VC_WORKER_HOSTS": f"a{domain},b{domain}", "HOSTNAME": "b"})
     assert job is not None
-    assert (job.host, job.run_id) == ("a", "a")
+    assert (job.host, job.run_id, job.node_rank) == (f"a{domain}", run_id, 1)
 
 
 def test_what_volcano_does_not_tell_is_told() -> None:
@@ -573,6 +588,18 @@ def test_a_recorded_environment_with_a_file_gives_its_job(name: str, tmp_path: P
     assert job_of({**environ, variable: str(file)}) == expected
 
 
+def test_a_grid_engine_job_on_several_hosts_has_them_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """Each of them once; and what is not a host is told."""
+    file = tmp_path / "hosts"
+    file.write_text("b 1 q@b UNDEFINED\na 1 q@a UNDEFINED\nb 1 p@b UNDEFINED\n", encoding="utf-8")
+    job = job_of({"JOB_ID": "1", "PE_HOSTFILE": str(file)})
+    assert job is not None
+    assert job.nodes == ("b", "a")
+    file.write_text("a,b 1 q@b UNDEFINED\n", encoding="utf-8")
+    expected = f"PE_HOSTFILE names something that is not a host: {shortened(str(file))}."
+    assert refusal({"JOB_ID": "1", "PE_HOSTFILE": str(file)}) == (expected, RESTORE)
+
+
 def test_a_grid_engine_job_of_an_array_with_the_wrong_number_of_hosts_is_told(tmp_path: Path) -> None:
     """The file and the variable are of one job."""
     environ, _, variable, text = RECORDED_WITH_FILE["grid-engine"]
@@ -591,7 +618,10 @@ def test_a_file_that_is_not_here_is_told(tmp_path: Path) -> None:
     hint = "Only the first node of a job has this file: run `rdzv env` there, and hand on to the others what it prints."
     for path in (tmp_path / "none", tmp_path, os.devnull):
         expected = f"PBS_NODEFILE names a file that cannot be read here: {shortened(str(path))}."
-        assert refusal({"PBS_JOBID": "1", "PBS_NODEFILE": str(path)}) == (expected, hint)
+        with pytest.raises(SchedulerError) as caught:
+            job_of({"PBS_JOBID": "1", "PBS_NODEFILE": str(path)})
+        assert (str(caught.value), caught.value.hint) == (expected, hint)
+        assert str(caught.value.__cause__) == str(path)
 
 
 def shortened(value: str) -> str:
@@ -680,6 +710,13 @@ def test_the_nodes_of_aws_batch_share_id_and_port() -> None:
     assert (child.run_id, child.port) == (main.run_id, main.port)
 
 
+def test_an_id_of_aws_batch_may_have_no_number() -> None:
+    """It is the job's then."""
+    job = job_of({**RECORDED["aws-batch"][0], "AWS_BATCH_JOB_ID": "a1b2"})
+    assert job is not None
+    assert job.run_id == "a1b2"
+
+
 def test_a_node_of_aws_batch_without_the_main_node_s_address_is_told() -> None:
     """Only the main node is not given it."""
     environ = without(RECORDED["aws-batch"][0], "AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS")
@@ -703,6 +740,36 @@ def test_a_master_node_of_azure_batch_that_is_no_node_is_told() -> None:
     """It would be waited for."""
     expected = "AZ_BATCH_MASTER_NODE is not one of the nodes of AZ_BATCH_HOST_LIST: '10.0.0.6:6000'."
     assert refusal({**AZURE, "AZ_BATCH_MASTER_NODE": "10.0.0.6:6000"}) == (expected, RESTORE)
+
+
+def test_a_master_node_of_azure_batch_may_have_no_port() -> None:
+    """Nobody uses it."""
+    assert job_of({**AZURE, "AZ_BATCH_MASTER_NODE": "10.0.0.4"}) == RECORDED["azure-batch"][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("volcano", "VC_WORKER_HOSTS"),
+        ("lsf", "LSB_MCPU_HOSTS"),
+        ("azure-batch", "AZ_BATCH_HOST_LIST"),
+    ],
+)
+def test_a_bad_list_of_hosts_is_told_by_its_variable(name: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has more nodes than may be, and one with something else in it."""
+    environ = RECORDED[name][0]
+    bad = {**environ, variable: environ[variable].replace("0", "$")}
+    assert refusal(bad)[0].startswith(f"{variable} names something that is not a host: ")
+    monkeypatch.setattr(_hostlist, "_MOST_NODES", 1)
+    with pytest.raises(SchedulerError, match=f"^{variable} cannot be read at ") as caught:
+        job_of(environ)
+    assert caught.value.hint == "A list has no more than 1 names."
+
+
+def test_a_bad_address_of_aws_batch_is_told_by_its_variable() -> None:
+    """It is not a host's."""
+    address = "AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS"
+    assert refusal({**RECORDED["aws-batch"][0], address: "a b"}) == (f"{address} does not name one host: 'a b'.", RESTORE)
 
 
 # --- the table

@@ -48,8 +48,10 @@ examples:
   rdzv env --format json | jq .nodes                       as an object
 
 exit status:
-  0 it is printed   1 no scheduler has set anything   2 bad input, the environment included   70 a fault of rdzv
-  With 1 and 2 the line for a shell is "false", so that eval fails too.
+  0 it is printed   1 no scheduler has set anything   2 bad input, the environment
+  included   70 it cannot be written, or a fault of rdzv
+  Without a job, or with one that cannot be read, the shell is given "false", so
+  that eval fails too.
 """
 
 
@@ -151,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     formats = ("shell", "args", "json")
     env.add_argument("--format", action=_Once, choices=formats, default="shell", help="for eval, as options, or as an object")
     env.add_argument("--backend", action=_Once, metavar="NAME", default="rdzv", help="as in torchrun --rdzv-backend (rdzv)")
-    env.set_defaults(run=_env)
+    env.set_defaults(run=_print_job)
     return parser
 
 
@@ -224,7 +226,7 @@ def _check(options: argparse.Namespace) -> int:
     return {True: _HOST, False: _NOT_HOST, None: _UNDECIDED}[match.answer]
 
 
-def _env(options: argparse.Namespace) -> int:
+def _print_job(options: argparse.Namespace) -> int:
     from rdzv_scheduler import SchedulerError, job_of
 
     from . import _env
