@@ -17,6 +17,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from jobs import Jobs
 
+# PyTorch's clients look ::ffff:127.0.0.1 up in reverse. A query that is lost on the way shall not take a test 5 s.
+os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:2")
+
 
 @pytest.fixture
 def jobs() -> Iterator[Jobs]:
@@ -40,7 +43,7 @@ def parameters(port: int) -> Callable[..., Any]:
     """Rendezvous parameters as torchrun makes them, at an endpoint of this machine where none is given."""
     from torch.distributed.elastic.rendezvous.api import RendezvousParameters
 
-    def make(endpoint: str | None = None, *, max_nodes: int = 1, run_id: str = "job", **options: Any) -> Any:
+    def make(endpoint: str | None = None, *, max_nodes: int = 2, run_id: str = "job", **options: Any) -> Any:
         at = f"127.0.0.1:{port}" if endpoint is None else endpoint
         local_addr = options.pop("local_addr", None)
         return RendezvousParameters("rdzv", at, run_id, 1, max_nodes, local_addr, **{"timeout": 900, **options})

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib.metadata
 import pathlib
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import rdzv_torchrun
 from jobs import listeners
 from rdzv_hostmatch import match_host
-from rdzv_torchrun import _handler, get_handler
+from rdzv_torchrun import get_handler
+from stores import server
 
 Said = Callable[[], list[tuple[str, str]]]
 """What was logged so far: levels and lines."""
@@ -52,19 +56,6 @@ def test_no_torch_is_drawn_in() -> None:
     assert [line for line in requires if "extra ==" in line] == ["torch>=2.6; extra == 'torch'"]
 
 
-@pytest.mark.parametrize(
-    ("error", "sentence"),
-    [
-        (OSError("libtorch.so: cannot open\nmore\nand more"), "libtorch.so: cannot open"),
-        (ImportError("\nno module\n"), "no module"),
-        (ImportError(), "ImportError"),
-    ],
-)
-def test_what_is_lacking_is_the_first_line_of_an_error(error: Exception, sentence: str) -> None:
-    """Or its class, where it has no text."""
-    assert _handler._lacking(error) == sentence
-
-
 def test_without_torch_the_error_is_kept_as_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence is for the user, the rest for whoever has to mend it."""
     monkeypatch.delattr(rdzv_torchrun, "_torch", raising=False)
@@ -89,20 +80,6 @@ def test_broken_torch_is_one_sentence(tmp_path: pathlib.Path, content: str) -> N
     )
 
 
-def test_handler_has_the_name_that_was_asked_for(create: Callable[..., Any], port: int) -> None:
-    """PyTorch's registry refuses a handler whose backend has another name than the one asked for."""
-    assert create().get_backend() == "rdzv"
-    assert listeners(port)
-
-
-def test_parameters_are_left_alone(parameters: Callable[..., Any]) -> None:
-    """The caller's parameters are as before."""
-    given = parameters()
-    before = dict(vars(given))
-    get_handler()(given).shutdown()
-    assert vars(given) == before
-
-
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> Said:
     """What this backend has logged, asked for once all look-ups for it have ended."""
@@ -119,9 +96,33 @@ def said(caplog: pytest.LogCaptureFixture) -> Said:
     return said
 
 
-def test_second_handler_of_a_job_is_a_client(create: Callable[..., Any], said: Said, port: int) -> None:
-    """The inferred yes falls back to client where somebody of the job hosts already; both say what they are, and why."""
-    first, second = create(max_nodes=2), create(max_nodes=2)
+@pytest.fixture
+def as_another_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From now on servers that were opened before are those of another process."""
+    from rdzv_torchrun import _store
+
+    return lambda: monkeypatch.setattr(_store, "_PROCESS", "another")
+
+
+def test_server_ends_with_the_handler(parameters: Callable[..., Any], port: int) -> None:
+    """It has the name that was asked for, without which PyTorch's registry refuses it; the parameters are as before."""
+    given = parameters()
+    before = dict(vars(given))
+    handler = get_handler()(given)
+    assert (handler.get_backend(), vars(given)) == ("rdzv", before)
+    assert listeners(port)
+    handler.shutdown()
+    del handler
+    assert not listeners(port)
+
+
+def test_second_handler_of_a_job_is_a_client(
+    create: Callable[..., Any], said: Said, as_another_process: Callable[[], None], port: int
+) -> None:
+    """The one that comes later enters the store of the first; both say what they are, and why."""
+    first = create()
+    as_another_process()
+    second = create()
     first.set_closed()
     assert second.is_closed()
     lines, why = said(), match_host("127.0.0.1")
@@ -134,10 +135,67 @@ def test_second_handler_of_a_job_is_a_client(create: Callable[..., Any], said: S
     assert all(line.startswith(f"rdzv: 127.0.0.1:{port}: loopback leads every machine to itself") for line in warnings)
 
 
-def test_job_of_one_node_has_no_warnings(create: Callable[..., Any], said: Said) -> None:
-    """No other node can misunderstand the endpoint."""
-    create()
-    assert {level for level, _ in said()} == {"INFO"}
+def test_host_has_rank_0(create: Callable[..., Any], as_another_process: Callable[[], None]) -> None:
+    """As with c10d; PyTorch would give it to the node whose address comes first as text."""
+    host = create(local_addr="127.0.0.2")
+    as_another_process()
+    client = create(local_addr="127.0.0.1")
+    with ThreadPoolExecutor(2) as pool:
+        ours, theirs = pool.map(lambda handler: handler.next_rendezvous(), (host, client))
+    assert (ours.rank, theirs.rank) == (0, 1)
+    places = {(info.bootstrap_store_info.master_addr, info.bootstrap_store_info.master_port) for info in (ours, theirs)}
+    assert len(places) == 1
+    assert places.pop()[0] == "127.0.0.2"
+
+
+# --- A job of one node
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "options"),
+    [
+        (None, {}),
+        (None, {"is_host": 1}),
+        (None, {"is_host": 0}),
+        ("nosuch.invalid", {}),
+        ("192.0.2.9", {}),
+        ("0.0.0.0", {}),
+        ("localhost:0", {}),
+        ("[fe80::1%eth0]", {}),
+    ],
+)
+def test_job_of_one_node_needs_no_endpoint(
+    create: Callable[..., Any], said: Said, port: int, endpoint: str | None, options: dict[str, Any]
+) -> None:
+    """It has a store of its own, whatever is at the endpoint, here a store of the same run id; nobody is warned of anything."""
+    theirs = server(port)
+    before = theirs.num_keys()
+    info = create(*([endpoint] if endpoint else []), max_nodes=1, **options).next_rendezvous()
+    assert theirs.num_keys() == before
+    assert (info.rank, info.world_size, info.bootstrap_store_info.master_addr) == (0, 1, "127.0.0.1")
+    assert [level for level, _ in said()] == ["INFO", "INFO"]
+    assert said()[0][1] == "rdzv: this job has one node, which has the store for itself; the endpoint is not used"
+
+
+def test_job_of_one_node_says_why_it_cannot_start(monkeypatch: pytest.MonkeyPatch, parameters: Callable[..., Any]) -> None:
+    """In one sentence, without what PyTorch appends."""
+    from rdzv_torchrun import _store
+
+    def open_store() -> None:
+        raise RuntimeError("no socket\nframe #0")
+
+    monkeypatch.setattr(_store, "open_store", open_store)
+    with pytest.raises(_connection_error(), match="^No rendezvous store on this node: no socket$"):
+        get_handler()(parameters(max_nodes=1))
+
+
+# --- What is said
+
+
+def _connection_error() -> Any:
+    from torch.distributed.elastic.rendezvous.api import RendezvousConnectionError
+
+    return RendezvousConnectionError
 
 
 def test_unknown_option_is_a_warning(create: Callable[..., Any], said: Said) -> None:
@@ -146,92 +204,164 @@ def test_unknown_option_is_a_warning(create: Callable[..., Any], said: Said) -> 
     assert ("WARNING", "rdzv: unknown option 'matchwait' in --rdzv-conf: is match_wait meant?") in said()
 
 
-def test_zone_id_is_refused(parameters: Callable[..., Any]) -> None:
-    """PyTorch parses the endpoint again, and cannot take it; elsewhere it would mean something else, or nothing."""
-    with pytest.raises(ValueError, match="^A zone id, as in the endpoint 'fe80::1%eth0', is one machine's own: "):
-        get_handler()(parameters("[fe80::1%eth0]:29400"))
+def test_job_without_an_id_is_a_warning(create: Callable[..., Any], said: Said) -> None:
+    """Two of them that meet by mistake would be taken for one."""
+    create(run_id="none")
+    assert [line for level, line in said() if level == "WARNING" and line.startswith("rdzv: --rdzv-id is not given; ")]
 
 
-def test_what_pytorch_gets(monkeypatch: pytest.MonkeyPatch, parameters: Callable[..., Any], port: int) -> None:
-    """The parameters, with the endpoint in full and the address to advertise; and a backend of the name that was asked for."""
-    from rdzv_torchrun import _torch
-
-    got: list[Any] = []
-    monkeypatch.setattr(_torch, "create_handler", lambda *arguments: got.extend(arguments))
-    get_handler()(parameters(f"localhost:{port}", run_id="other", max_nodes=1, join_timeout=7))
-    store, backend, given = got
-    assert (backend.name, store.port, listeners(port)) == ("rdzv", port, True)
-    assert backend._server is store
-    assert (given.backend, given.endpoint, given.run_id) == ("rdzv", f"localhost:{port}", "other")
-    assert (given.min_nodes, given.max_nodes, given.local_addr) == (1, 1, "localhost")
-    assert given.config == {"timeout": 900, "join_timeout": 7}
+def test_jobs_that_meet_are_told_on_both_sides(
+    create: Callable[..., Any], said: Said, as_another_process: Callable[[], None], port: int
+) -> None:
+    """Which one is the other, and what to do. Jobs that one process hosts together are none the worse for it."""
+    first = create(run_id="first")
+    create(run_id="of this process")
+    as_another_process()
+    create(run_id="second")
+    warnings = [line for level, line in said() if level == "WARNING" and "another job" in line]
+    advice = "give all nodes the same --rdzv-id, otherwise give each job its own port"
+    other = f"rdzv: the store at 127.0.0.1:{port} is that of another job, 'first', and ends with it"
+    assert warnings == [f"{other}; if it should be this job's, 'second', {advice}"]
+    assert first._tell_other_job() == "second"
+    assert said()[-1] == (
+        "WARNING",
+        "rdzv: a node of another job, 'second', has come to this store; if it should be one of this job, 'first', " + advice,
+    )
 
 
 @pytest.mark.parametrize(
-    ("local_addr", "max_nodes", "is_loopback", "warned"),
-    [(None, 2, False, True), ("given", 2, False, False), (None, 1, False, False), (None, 2, True, False)],
+    ("fact", "value", "warning"),
+    [
+        (
+            "elsewhere",
+            "192.0.2.9",
+            "leads to several nodes, one of them at 192.0.2.9, each of which can host: give the address of one node",
+        ),
+        ("obstacle", "timed out", "does not reach itself at 127.0.0.1:{port} (timed out); do the others?"),
+    ],
+)
+def test_doubtful_endpoint_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, create: Callable[..., Any], said: Said, port: int, fact: str, value: str, warning: str
+) -> None:
+    """The name of several nodes, or a host that does not reach itself."""
+    from rdzv_torchrun import _store
+
+    enter_store = _store.enter_store
+
+    def enter(*arguments: Any, **options: Any) -> Any:
+        entered = enter_store(*arguments, **options)
+        setattr(entered, fact, value)
+        return entered
+
+    monkeypatch.setattr(_store, "enter_store", enter)
+    create()
+    assert [line for level, line in said() if level == "WARNING" and line.endswith(warning.format(port=port))]
+
+
+@pytest.mark.parametrize(
+    ("local_addr", "is_loopback", "warned"), [(None, False, True), ("127.0.0.1", False, False), (None, True, False)]
 )
 def test_node_that_others_may_not_find(
     monkeypatch: pytest.MonkeyPatch,
     create: Callable[..., Any],
     said: Said,
     local_addr: str | None,
-    max_nodes: int,
     is_loopback: bool,
     warned: bool,
 ) -> None:
-    """Where no address can be advertised, the others have to resolve this node's name: a warning, if there can be others."""
+    """Where no address can be advertised, the others have to resolve this node's name: a warning."""
     from rdzv_torchrun import _advertise
 
     monkeypatch.setattr(_advertise, "advertised", lambda *_arguments, **_options: None)
     monkeypatch.setattr(_advertise, "is_loopback", lambda *_arguments: is_loopback)
-    create(local_addr=local_addr, max_nodes=max_nodes)
+    create(local_addr=local_addr)
     warning = "rdzv: no address that others could use leads from here to 127.0.0.1; they get this machine's name"
     assert (("WARNING", warning) in said()) is warned
 
 
-def test_server_is_held_by_the_backend(port: int) -> None:
-    """A node that is told to host keeps its store, also where the endpoint leads it to another one."""
-    from rdzv_torchrun import _store, _torch
-
-    backend = _torch.RdzvBackend(_store._open(0), "job", _store._open(port))
-    assert backend.name == "rdzv"
-    assert listeners(port)
-
-
-def test_told_to_host_where_the_port_is_taken(parameters: Callable[..., Any], port: int, taken: None) -> None:
-    """is_host=1 is obeyed or fails; it does not fall back."""
-    from torch.distributed.elastic.rendezvous.api import RendezvousConnectionError
-
-    with pytest.raises(RendezvousConnectionError, match=r"told to host \(is_host=1\), and cannot: Address already in use"):
-        get_handler()(parameters(is_host=1))
+# --- Errors
 
 
 def test_told_not_to_host(parameters: Callable[..., Any], said: Said, port: int) -> None:
-    """is_host=0 is obeyed: no server is opened, and the error has the facts, whatever the endpoint means here."""
-    from torch.distributed.elastic.rendezvous.api import RendezvousConnectionError
-
-    with pytest.raises(RendezvousConnectionError) as raised:
+    """is_host=0 is obeyed: no server is opened, no thread is left, and the error has the facts and the option to turn."""
+    with pytest.raises(_connection_error()) as raised:
         get_handler()(parameters(is_host="no", read_timeout=1))
     text = str(raised.value)
-    assert text.startswith(f"No rendezvous store at 127.0.0.1:{port} within 1 s: Connection refused; this node is told")
-    assert text.endswith(": a loopback address means this machine on every machine")
+    assert text.startswith(
+        f"No rendezvous store at 127.0.0.1:{port} within 1 s: Connection refused; this node is told not to host"
+    )
+    assert text.endswith(
+        ": a loopback address means this machine on every machine. To wait longer, give --rdzv-conf=read_timeout=SECONDS."
+    )
     assert not [line for _, line in said() if line.startswith("rdzv: this node")]
     assert not listeners(port)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("rdzv-")]
 
 
-@pytest.fixture
-def taken(port: int) -> Iterator[None]:
-    """A plain server on the port, which is none of PyTorch's."""
-    import socket
+def test_dead_dns_has_its_place_in_the_error(monkeypatch: pytest.MonkeyPatch, parameters: Callable[..., Any]) -> None:
+    """What the endpoint means is known by when the time is up, though no name server answers."""
+    look_up, enough = socket.getaddrinfo, threading.Event()
 
-    with socket.create_server(("127.0.0.1", port)):
-        yield
+    def getaddrinfo(host: str, port: Any, flags: int = 0, **_options: Any) -> Any:
+        assert flags == socket.AI_NUMERICHOST or enough.wait(60)
+        return look_up(host, port, flags=socket.AI_NUMERICHOST)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(_connection_error()) as raised:
+        get_handler()(parameters("node1:29400", read_timeout=1))
+    enough.set()
+    text = str(raised.value)
+    assert "within 1 s: no answer to the look-up of the name; 'node1' may or may not be this machine" in text
+    assert "it could not be looked up; no answer to the look-up within 0.5 s. To wait longer" in text
 
 
-def test_free_port(create: Callable[..., Any]) -> None:
-    """Port 0 means a free one, as in localhost:0."""
-    assert create("localhost:0").get_backend() == "rdzv"
+@pytest.mark.parametrize(
+    ("error", "sentence"), [(RuntimeError("reset by peer\nframe #0"), "reset by peer"), (TimeoutError(), "TimeoutError")]
+)
+def test_store_that_is_lost_at_once_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, parameters: Callable[..., Any], error: Exception, sentence: str
+) -> None:
+    """PyTorch's own error points to another one, which has stack frames."""
+    from rdzv_torchrun import _torch
+
+    def lost(*_arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(_torch.BoundedStore, "compare_set", lost)
+    with pytest.raises(_connection_error(), match=f"^The rendezvous store was lost: {sentence}$"):
+        get_handler()(parameters())
+
+
+def test_store_that_falls_silent_is_given_up() -> None:
+    """Each operation of PyTorch's rendezvous is, as an error that PyTorch knows."""
+    from rdzv_torchrun import _torch
+
+    enough = threading.Event()
+    silent: Any = SimpleNamespace(get=lambda _key: enough.wait(60), compare_set=lambda *_arguments: enough.wait(60))
+    store = _torch.BoundedStore(silent, 0.05)
+    with pytest.raises(_connection_error()) as raised:
+        _torch.RdzvBackend(store, "job")
+    assert str(raised.value.__cause__) == "the rendezvous store does not answer"
+    with pytest.raises(TimeoutError):
+        store.get("key")
+    enough.set()
+
+
+# --- What PyTorch gets
+
+
+def test_what_pytorch_gets(monkeypatch: pytest.MonkeyPatch, parameters: Callable[..., Any], port: int) -> None:
+    """The parameters with the address to advertise, the store, and a backend of the name that was asked for."""
+    from rdzv_torchrun import _torch
+
+    got: list[Any] = []
+    monkeypatch.setattr(_torch, "create_handler", lambda *arguments: got.extend(arguments))
+    _handler = get_handler()(parameters(f"localhost:{port}", run_id="other", join_timeout=7, local_addr="given"))
+    store, backend, given = got
+    assert (backend.name, store.port, listeners(port)) == ("rdzv", port, True)
+    assert (given.backend, given.endpoint, given.run_id) == ("rdzv", f"localhost:{port}", "other")
+    assert (given.min_nodes, given.max_nodes, given.local_addr) == (1, 2, "given")
+    assert given.config == {"timeout": 900, "join_timeout": 7}
 
 
 def test_default_port_is_torchs(monkeypatch: pytest.MonkeyPatch, parameters: Callable[..., Any]) -> None:
@@ -245,100 +375,29 @@ def test_default_port_is_torchs(monkeypatch: pytest.MonkeyPatch, parameters: Cal
         raise _store.NotEnteredError("enough")
 
     monkeypatch.setattr(_store, "enter_store", enter)
-    for endpoint in ("", "[::1]"):
-        with pytest.raises(Exception, match="enough"):
-            get_handler()(parameters(endpoint))
-    assert asked == [("localhost", 29400), ("::1", 29400)]
+    with pytest.raises(Exception, match="enough"):
+        get_handler()(parameters(""))
+    assert asked == [("localhost", 29400)]
 
 
-def test_local_address(create: Callable[..., Any]) -> None:
-    """What the user gave stands; a job of one node that hosts goes by the endpoint, else PyTorch's default serves."""
-    import socket
-
-    assert create(local_addr="given")._this_node.addr == "given"
-    assert create("localhost:0")._this_node.addr == "localhost"
-    assert create("localhost:0", max_nodes=2)._this_node.addr == socket.getfqdn()
-
-
-def test_store_of_another_job(
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    create: Callable[..., Any],
-    said: Said,
-    port: int,
-) -> None:
-    """A job of one node goes elsewhere, under the same conditions; any other enters it, and is warned."""
-    from rdzv_torchrun import _store
-
-    create(run_id="first", is_host=1, max_nodes=2)
-    asked = []
-    enter_store = _store.enter_store
-
-    def enter(host: str, port: int, *arguments: Any, **options: Any) -> Any:
-        asked.append((host, port, *arguments, options))
-        return enter_store(host, port, *arguments, **options)
-
-    monkeypatch.setattr(_store, "enter_store", enter)
-    create(run_id="alone")
-    (_, _, _, options), second = asked
-    assert second == ("127.0.0.1", 0, "alone", options)
-    elsewhere = f"rdzv: this node hosts a store at a free port, since the one at 127.0.0.1:{port} is another job's: "
-    assert said()[-1][1].startswith(elsewhere)
-    other = f"the store at 127.0.0.1:{port} is that of another job, 'first', and ends with it"
-    warning = f"rdzv: {other}: give each job its own port"
-    assert ("WARNING", warning) not in said()
-    for given in ({"run_id": "two nodes", "max_nodes": 2}, {"run_id": "told", "is_host": 0}):
-        caplog.clear()
-        create(**given)
-        assert ("WARNING", warning) in said()
-
-
-def test_other_jobs_store_is_left_alone_at_once(monkeypatch: pytest.MonkeyPatch, create: Callable[..., Any], port: int) -> None:
-    """A job of one node opens a store of its own, which only it has to find, however long the look-ups may take."""
-    from rdzv_torchrun import _reason
-
-    create(run_id="first", max_nodes=2)
-    monkeypatch.setattr(_reason.Reason, "_run", lambda self: None)  # it never answers
-    assert create(f"localhost:{port}", run_id="second")._this_node.addr == "127.0.0.1"
-
-
-def test_dead_dns_has_its_place_in_the_error(monkeypatch: pytest.MonkeyPatch, parameters: Callable[..., Any]) -> None:
-    """What the endpoint means is known by when the time is up, though no name server answers."""
-    import socket
-
-    enough = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: enough.wait(60))
-    with pytest.raises(Exception, match="No rendezvous store") as raised:
-        get_handler()(parameters("node1:29400", read_timeout=1))
-    enough.set()
-    text = str(raised.value)
-    assert "within 1 s: no answer to the look-up of the name; 'node1' may or may not be this machine" in text
-    assert text.endswith("it could not be looked up; no answer to the look-up within 0.5 s")
+def test_endpoint_and_options_are_read_first(parameters: Callable[..., Any]) -> None:
+    """What cannot be used is refused before anything is looked up or opened."""
+    with pytest.raises(ValueError, match="^The endpoint '0.0.0.0:29400' is the wildcard address"):
+        get_handler()(parameters("0.0.0.0"))
+    with pytest.raises(ValueError, match="'read_timeout' must be a whole number of seconds from 1 to 2147483"):
+        get_handler()(parameters(read_timeout=10**10))
 
 
 def test_file_store(create: Callable[..., Any], tmp_path: pathlib.Path) -> None:
-    """store_type=file: the endpoint is a path that is no host and port; handlers meet there."""
+    """store_type=file: the endpoint is a path that is no host and port; handlers meet there, and so do their workers."""
     path = str(tmp_path / "a:b:c")
-    first, second = (create(path, max_nodes=2, store_type="file") for _ in range(2))
-    assert first.get_backend() == "rdzv"
-    assert first._store is not None
-    first.set_closed()
-    assert second.is_closed()
+    first, second = (create(path, store_type="file", local_addr="127.0.0.1") for _ in range(2))
+    with ThreadPoolExecutor(2) as pool:
+        infos = list(pool.map(lambda handler: handler.next_rendezvous(), (first, second)))
+    assert sorted(info.rank for info in infos) == [0, 1]
 
 
 def test_timeouts_reach_the_dynamic_rendezvous(create: Callable[..., Any]) -> None:
     """Options of PyTorch's own are passed on."""
-    timeout = create(join_timeout="77", last_call_timeout=3).settings.timeout
+    timeout = create(join_timeout="77", last_call_timeout=3)._inner.settings.timeout
     assert (timeout.join, timeout.last_call) == (timedelta(seconds=77), timedelta(seconds=3))
-
-
-def test_nothing_is_left_when_nobody_answers(parameters: Callable[..., Any], port: int) -> None:
-    """A creator that gave up has no thread and no server."""
-    before = threading.enumerate()
-    with pytest.raises(Exception, match="No rendezvous store"):
-        get_handler()(parameters(is_host=False, read_timeout=1))
-    left = [thread for thread in threading.enumerate() if thread not in before]
-    for thread in left:
-        thread.join(10)
-    assert not any(thread.is_alive() for thread in left)
-    assert not listeners(port)

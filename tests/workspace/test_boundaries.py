@@ -77,7 +77,7 @@ def test_no_text_from_outside_runs_or_lays_out_a_message(source: Path) -> None:
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        assert name not in RUNS_TEXT, ast.unparse(node)
+        assert name not in RUNS_TEXT or ast.unparse(node.func) == "json.loads", ast.unparse(node)
         if isinstance(node.func, ast.Attribute) and name in LOGS and "log" in ast.unparse(node.func.value).lower():
             assert isinstance(node.args[0], ast.Constant), ast.unparse(node)
 

@@ -1,7 +1,8 @@
-"""The address at which the other nodes are told to find this one, where the user gave no ``--local-addr``.
+"""The addresses at which the other nodes find this one, where the user gave no ``--local-addr``.
 
-PyTorch takes the node's own full name, which the other nodes may not be able to resolve, or may resolve to something
-else. Addresses and flags in, a text out; the kernel is asked, a name server never.
+PyTorch takes the node's own full name, which the other nodes may not be able to resolve, or may resolve to something else.
+Here addresses come first, and among them those by which this node really reaches the others. The kernel is asked, name
+servers never are.
 """
 
 from __future__ import annotations
@@ -11,24 +12,40 @@ from ipaddress import IPv6Address, ip_address
 
 from rdzv_hostmatch import is_local_address, source_address
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-def advertised(host: str, address: str, *, hosts: bool, alone: bool) -> str | None:
-    """The local address to advertise; None where PyTorch's default has to serve.
+# Addresses for documentation (RFC 5737, RFC 3849), which lead to the default route. Nothing is sent to them.
+_ANYWHERE = ("192.0.2.1", "2001:db8::1")
+
+
+def advertised(host: str, address: str | None, *, hosts: bool) -> str | None:
+    """What PyTorch is told to call this node by; None where its own default has to serve.
 
     Args:
         host: The endpoint's host, as given.
-        address: The address at which the store was reached.
-        hosts: The store was reached on this node.
-        alone: The job has one node at most, so that nobody else needs to understand the address.
+        address: The address at which the store was reached; None where it was not.
+        hosts: The store is this node's own.
     """
+    if address is None:
+        return _by_default_route()
     if is_loopback(host, address):
-        # Others may have come through a tunnel, so that loopback leads them elsewhere.
-        return host if hosts and alone else None
-    if hosts and is_local_address(address):
-        # All nodes have got here by this text. It may be a name, and mean loopback here (Debian's 127.0.1.1).
-        return host
-    # Behind an address that is translated on the way, only the endpoint's port may be forwarded.
-    return source_address(address)
+        # Others may have come through a tunnel. To them loopback would be themselves.
+        return None
+    if not is_local_address(address):
+        return source_address(address)
+    # An address of this machine may be one of every node's, as service addresses of Kubernetes are under IPVS. The host has
+    # it in any case, and only one node hosts.
+    if hosts:
+        return source_address(address) or _by_default_route() or host
+    return _by_default_route() or source_address(address)
+
+
+def ways_to_reach(advertised: str | None, peers: Iterable[str]) -> list[str]:
+    """The own addresses to try, best first, for peers that advertise these addresses."""
+    sources = [source for peer in peers if (source := _source(peer)) and source != peer]
+    return list(dict.fromkeys([*sources, *([advertised] if advertised else [])]))
 
 
 def is_loopback(host: str, address: str) -> bool:
@@ -36,12 +53,23 @@ def is_loopback(host: str, address: str) -> bool:
     ip = ip_address(address)
     if isinstance(ip, IPv6Address):
         ip = ip.ipv4_mapped or ip
-    return ip.is_loopback and (_is_numeric(host) or any(word in host.lower() for word in ("localhost", "loopback")))
+    return ip.is_loopback and (bool(numeric(host)) or any(word in host.lower() for word in ("localhost", "loopback")))
 
 
-def _is_numeric(host: str) -> bool:
+def numeric(host: str) -> list[str]:
+    """The address that a host is, in whatever spelling; empty for a name. No name server is asked."""
     try:
-        # It knows all spellings, 127.1 too, and asks no name server.
-        return bool(socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST))
-    except OSError:
-        return False
+        return [str(info[4][0]) for info in socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)][:1]
+    except (OSError, UnicodeError):
+        return []
+
+
+def _source(peer: str) -> str | None:
+    try:
+        return source_address(peer)
+    except (ValueError, OSError):  # it is a name
+        return None
+
+
+def _by_default_route() -> str | None:
+    return next((source for address in _ANYWHERE if (source := _source(address))), None)

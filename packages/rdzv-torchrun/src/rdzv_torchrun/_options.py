@@ -1,4 +1,5 @@
-"""What ``--rdzv-conf`` may say to this backend. Pure: parameters in, values and sentences out.
+"""What torchrun was told: the endpoint, and what ``--rdzv-conf`` may say to this backend. Parameters in, values and sentences
+out; no name is looked up.
 
 =================  ==============================================================================  =======
 option             meaning                                                                         default
@@ -15,6 +16,12 @@ all others are PyTorch's and are passed on as they are.
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address, ip_address
+
+from rdzv_endpoint import format_rendezvous_endpoint, parse_rendezvous_endpoint
+
+from ._advertise import numeric
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +34,47 @@ _KEEP_ALIVE = ("keep_alive_interval", "keep_alive_max_attempt")
 _OWN = ("match_timeout", "match_wait")
 # torchrun itself adds "timeout".
 KNOWN = frozenset({"store_type", "is_host", "read_timeout", "timeout", *_DYNAMIC, *_KEEP_ALIVE, *_OWN})
+
+# poll(2), by which PyTorch waits, takes 2 ** 31 - 1 milliseconds at most.
+_LONGEST = (2**31 - 1) // 1000
+
+
+class Endpoint:
+    """Where the nodes of a job meet.
+
+    Raises:
+        ValueError: The text is not an endpoint, or not one that can be the same on several nodes.
+    """
+
+    __slots__ = ("host", "port", "text")
+
+    def __init__(self, endpoint: str, default_port: int, *, alone: bool) -> None:
+        self.host, self.port = parse_rendezvous_endpoint(endpoint, default_port)
+        self.text = format_rendezvous_endpoint(self.host, self.port)
+        if not alone:
+            self._refuse_what_only_one_node_understands()
+
+    def _refuse_what_only_one_node_understands(self) -> None:
+        if "%" in self.host:
+            raise ValueError(
+                f"The zone id in the endpoint '{self.text}' is one machine's own: give a name, or another address."
+            )
+        for ip in map(ip_address, numeric(self.host)):
+            if (ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip).is_unspecified:
+                raise ValueError(
+                    f"The endpoint '{self.text}' is the wildcard address, which each node takes for itself: give the name or "
+                    "the address of the node that is to host."
+                )
+            if isinstance(ip, IPv6Address) and ip.is_link_local:
+                raise ValueError(
+                    f"The endpoint '{self.text}' is a link-local address, which leads nowhere without a zone id, and that is "
+                    "one machine's own: give a name, or another address."
+                )
+        if self.port == 0:
+            raise ValueError(
+                f"The endpoint '{self.text}' has port 0, which means any free port, and the other nodes cannot know which one: "
+                "give a port."
+            )
 
 
 class Options:
@@ -45,8 +93,8 @@ class Options:
         self.is_file = store_type == "file"
         self.is_host = params.get_as_bool("is_host")
         read_timeout = params.get_as_int("read_timeout", 60)
-        if read_timeout is None or read_timeout <= 0:
-            raise ValueError(f"{_OPTION} 'read_timeout' must be a whole number of seconds, 1 or more.")
+        if read_timeout is None or not 1 <= read_timeout <= _LONGEST:
+            raise ValueError(f"{_OPTION} 'read_timeout' must be a whole number of seconds from 1 to {_LONGEST} (24 days).")
         self.read_timeout = read_timeout
         self.match_timeout = min(_seconds(params, "match_timeout", 15.0), read_timeout / 2)
         self.match_wait = _seconds(params, "match_wait", 0.0)

@@ -1,62 +1,115 @@
-"""Plain sockets: does anybody answer at the endpoint, and is a port free. PyTorch's client is not asked: where nobody
-answers it prints stack traces, and overruns its timeout.
+"""Plain sockets: where the endpoint leads, whether a store answers there, and whether a port is free.
+
+PyTorch's own client is asked only after that. Where nothing answers it prints stack traces. Where something accepts the
+connection and stays silent, it waits forever, and nothing can end its thread.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import struct
 from time import monotonic
 
 from ._bounded import bounded
 
-# How long one address may take to answer, in seconds: enough for a first packet that is lost.
+# How long one address may take to accept a connection, in seconds: enough for one lost packet.
 _CONNECT_SECONDS = 4.0
+# How long a store may take to answer, in seconds.
+ANSWER_SECONDS = 3.0
+
+# How a client of PyTorch's TCPStore introduces itself and asks for a sign of life: the query VALIDATE with a constant, then
+# PING with four bytes, which the server sends back (torch/csrc/distributed/c10d/TCPStoreBackend.hpp). `_store` makes sure
+# that the installed PyTorch understands it before anything else is said not to be a store.
+_VALIDATE = struct.pack("=BI", 0, 0x3C85F7CE)
+_PING = b"\x0d"
+_NONCE_BYTES = 4
+
+_WILDCARDS = ("0.0.0.0", "::", "::ffff:0.0.0.0")  # noqa: S104  # refused, not listened on
+
+
+class StrangerError(ConnectionError):
+    """Something accepts connections at the address, and does not answer as a store does."""
+
+    def __init__(self, address: str, port: int, what: str) -> None:
+        super().__init__(f"something at {address} port {port} accepts connections but is not a rendezvous store: {what}")
+        self.address = address
 
 
 def resolve(host: str, seconds: float) -> list[str]:
-    """The addresses of a host in the order in which they are to be tried, a literal's own.
+    """The addresses of a host in the order in which they are to be tried; an address stands for itself.
 
     Raises:
-        OSError, UnicodeError: The name cannot be looked up, or not within so many seconds.
-        RuntimeError: No thread can be had for the look-up.
+        OSError, UnicodeError: The name cannot be looked up, not within so many seconds, or it stands for the wildcard address,
+            through which each machine reaches itself.
+        RuntimeError: The system has no room for another thread.
     """
     late = "no answer to the look-up of the name"
     found = bounded(seconds, late, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
-    return list(dict.fromkeys(_with_zone(*info[4]) for info in found))
+    addresses = dict.fromkeys(_with_zone(*info[4]) for info in found)
+    machines = [address for address in addresses if address not in _WILDCARDS]
+    if addresses and not machines:
+        raise OSError("the name stands for the wildcard address, which is not the address of a machine")
+    return machines
 
 
 def _with_zone(address: object, _port: object, _flow: object = 0, scope: object = 0) -> str:
-    # A link-local address is none without its zone (RFC 4007 section 11).
+    # A link-local address is incomplete without its zone (RFC 4007 section 11).
     return f"{address}%{scope}" if scope else str(address)
 
 
 def reach(addresses: list[str], port: int, seconds: float) -> str:
-    """The first of the addresses that accepts a connection, which is closed at once.
+    """The first of the addresses at which a store answers.
 
     Raises:
-        OSError: None of them does within so many seconds; the last one's error.
+        StrangerError: Nothing but strangers accept connections there.
+        OSError: No store answers within so many seconds; the last address's error.
     """
     deadline = monotonic() + seconds
     failure = OSError("the name has no address")
     for index, address in enumerate(addresses):
         # One that does not answer leaves the others their share.
         share = (deadline - monotonic()) / (len(addresses) - index)
+        until = monotonic() + share
         try:
             with socket.create_connection((address, port), min(_CONNECT_SECONDS, max(share, 0.01))) as connection:
-                # A connection to a port of one's own that nobody listens on can come out of that very port (RFC 9293
-                # section 3.5, simultaneous open), and then meets itself.
-                if connection.getsockname() != connection.getpeername():
+                # A connection to one's own port on which nobody listens can come from that very port (RFC 9293 section 3.5,
+                # simultaneous open). It is then connected to itself.
+                if connection.getsockname() == connection.getpeername():
+                    # What is left of it must not keep a server from this port for a minute.
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    failure = ConnectionRefusedError("nothing listens there")
+                    continue
+                silence = _silence(connection, min(ANSWER_SECONDS, max(until - monotonic(), 0.01)))
+                if silence is None:
                     return address
-                failure = ConnectionRefusedError("nobody but the connection itself")
-                # What is left of it must not keep a server from this port for a minute.
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        except OSError as error:  # a time-out is what costs here
-            failure = error
+                failure = StrangerError(address, port, silence)
+        except OSError as error:
+            failure = failure if isinstance(failure, StrangerError) else error
     try:
         raise failure
     finally:
-        del failure  # A cycle through this frame and its caller's would keep the caller's server until it is collected.
+        del failure  # A reference cycle through the traceback would keep the caller's server open.
+
+
+def _silence(connection: socket.socket, seconds: float) -> str | None:
+    """How the other side fails to answer as a store; None where it does answer."""
+    nonce = os.urandom(_NONCE_BYTES)
+    deadline = monotonic() + seconds
+    heard = b""
+    try:
+        connection.sendall(_VALIDATE + _PING + nonce)
+        while len(heard) < _NONCE_BYTES:
+            connection.settimeout(max(deadline - monotonic(), 0.001))
+            more = connection.recv(_NONCE_BYTES - len(heard))
+            if not more:
+                return "it closes them"
+            heard += more
+    except TimeoutError:
+        return f"no answer within {seconds:.0f} s"
+    except OSError:
+        return "it closes them"
+    return None if heard == nonce else "it answers something else"
 
 
 def check_free(port: int) -> None:

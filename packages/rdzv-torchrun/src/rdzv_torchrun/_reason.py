@@ -10,6 +10,8 @@ from time import monotonic
 
 from rdzv_hostmatch import MatchRule, match_host
 
+from ._bounded import Call
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 
 
 _SOON = 1.0  # seconds
-_LONGEST_PAUSE = 30.0
+# After the first line, when a node that finds no store says so again, in seconds since the last time: in all 3, 10, 20, 40, 70
+# and so on. From the tenth second on at WARNING, which shows without LOGLEVEL.
+_PAUSES = (2.0, 7.0, 10.0, 20.0, 30.0)
+_LONG = 10.0
 # More may be known once the name is there. The label is a guess.
 _NOT_THERE_YET = (MatchRule.UNRESOLVED, MatchRule.FIRST_LABEL)
 
@@ -30,10 +35,8 @@ class Reason:
     Args:
         host: The endpoint's host.
         endpoint: The endpoint, for the log.
-        logger: Gets one line at INFO with the decision and the reason; before it, where no store is found at once, one
-            that says what is waited for, and more of them while the name cannot be looked up; and the answer's
-            warnings at WARNING.
-        several: The job may have more than one node; the warnings are about what other nodes will meet.
+        logger: Gets one line at INFO with the decision and the reason; before it, where no store is found at once, lines
+            that say what is waited for, at growing intervals; and the answer's warnings at WARNING.
         timeout: Seconds that an answer may take.
         wait: Seconds for which it is asked again, at growing intervals, while the name cannot be looked up.
         match: ``match_host``.
@@ -45,7 +48,6 @@ class Reason:
         endpoint: str,
         logger: logging.Logger,
         *,
-        several: bool,
         timeout: float,
         wait: float,
         match: Callable[..., HostMatch] = match_host,
@@ -53,13 +55,13 @@ class Reason:
         self._ask: Callable[[], HostMatch] = lambda: match(host, timeout=timeout)
         self._endpoint = endpoint
         self._logger = logger
-        self._several = several
         self._timeout = timeout
         self._wait = wait
         self._began = monotonic()
         self._thread = threading.Thread(target=self._run, name="rdzv-reason", daemon=True)
         self._lock = threading.Lock()
         self._match: HostMatch | None = None  # the last answer
+        self._asked: Call | None = None
         self._is_final = False
         self._failure = "connecting"  # why no store was entered so far
         self._decision: str | None = None
@@ -83,37 +85,45 @@ class Reason:
         return "what it means here is still being looked up" if self._match is None else str(self._match)
 
     def _run(self) -> None:
-        self._match = self._ask()
-        # A store that is entered soon is told of in one line. Otherwise, who waits has to know within the timeout what for.
-        self._decided.wait(max(min(_SOON, self._timeout - self._match.elapsed), 0.0))
-        self._tell_waiting()
-        pause = _SOON
-        while self._match.rule in _NOT_THERE_YET and monotonic() < self._began + self._wait:
-            decided = self._decided.wait(pause)
-            self._match = self._ask()
-            if decided:
-                break
+        self._look(_LONG)
+        # A store that is entered soon is told of in one line.
+        is_decided = self._decided.wait(max(self._began + _SOON - monotonic(), 0.0))
+        pauses = iter(_PAUSES)
+        pause = _PAUSES[-1]
+        while not is_decided:
             self._tell_waiting()
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        if self._several:
-            for _, text in self._match.warnings:
-                self._logger.warning("rdzv: %s: %s", self._endpoint, text)
+            pause = next(pauses, pause)
+            is_decided = self._decided.wait(pause)
+            self._look(_SOON)
+        self._look(self._timeout)
+        for _, text in self._match.warnings if self._match else ():
+            self._logger.warning("rdzv: %s: %s", self._endpoint, text)
         self._is_final = True
         self._tell()
 
+    def _look(self, seconds: float) -> None:
+        """Take the newest answer, if it comes within so many seconds; and ask again for a name that is not there yet."""
+        is_there = self._match is not None and self._match.rule not in _NOT_THERE_YET
+        if self._asked is None and not is_there and (self._match is None or monotonic() < self._began + self._wait):
+            self._asked = Call(self._ask)
+        if self._asked is not None and self._asked.wait(seconds):
+            self._match = self._asked.result()
+            self._asked = None
+
     def _tell_waiting(self) -> None:
-        if not self._decided.is_set():
-            self._logger.info(
-                "rdzv: no store at %s yet (%s; waited %.0f s): %s",
-                self._endpoint,
-                self._failure,
-                monotonic() - self._began,
-                self._match,
-            )
+        waited = monotonic() - self._began
+        log = self._logger.warning if waited >= _LONG else self._logger.info
+        log(
+            "rdzv: no store at %s yet (%s; waited %.0f s): %s",
+            self._endpoint,
+            self._failure,
+            waited,
+            self,
+        )
 
     def _tell(self) -> None:
         """One line once both are there, the last answer and the decision, whichever comes last."""
         with self._lock:
             if self._decision and self._is_final and not self._told:
                 self._told = True
-                self._logger.info("rdzv: this node %s: %s", self._decision, self._match)
+                self._logger.info("rdzv: this node %s: %s", self._decision, self)

@@ -1,23 +1,28 @@
 """Host only on proof, and the real store is the probe.
 
-A node connects to the endpoint. Somebody answers: it enters that store as a client. Nobody answers: it opens a server
-of its own, on trial, and connects again. It stays the host only where a fresh key, written through the endpoint, turns
-up in its own server. Otherwise the server is closed, within a second where nothing answers at all, and after a pause it
-all starts over, until the time is up. So a node never keeps a store that the endpoint does not lead to, whatever names
-and addresses say, and whoever is to host may come late.
+A node connects to the endpoint. Where a store answers, the node enters it as a client. Where none does, the node opens a
+server of its own, on trial, and connects again. It becomes the host only if a fresh key that it writes through the endpoint
+arrives in its own server, each time it tries, and if the endpoint's name leads to no other store. Otherwise it closes the
+server, pauses and starts over, until the time is up. So no node keeps a store that the endpoint does not lead to, whatever
+names and addresses say, and the host may come late.
 
-Nobody enters a store on trial, which may be closed: a server says by one key that it is this backend's, and by another
-that it is proved. A store without either is PyTorch's own.
+Nobody enters a store on trial, since it may be closed. A server says by one key that it was opened by this backend, and by
+another that it is proved. A store with neither key is PyTorch's own.
 """
 
 from __future__ import annotations
 
+import os
+import random
+import socket
 from datetime import timedelta
 from time import monotonic, sleep
 from uuid import uuid4
 
-from ._bounded import bounded
-from ._reach import check_free, reach, resolve
+from rdzv_hostmatch import MatchRule, is_local_address, match_host
+
+from ._bounded import Call, bounded
+from ._reach import ANSWER_SECONDS, StrangerError, check_free, reach, resolve
 from ._torch import Store, TCPStore
 
 TYPE_CHECKING = False
@@ -25,34 +30,71 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PAUSE = 0.25  # seconds between two attempts
+_LONGEST_LOOK_UP_PAUSE = 8.0  # seconds between two look-ups of the endpoint's name
 _SERVER_PAUSE = 1.0  # seconds between two servers on trial: they take the port from others meanwhile
 _LOOK_PAUSE = 0.05  # seconds between two looks at a store that is not proved
 _TRIAL_SECONDS = 1.0  # how long a server on trial may wait for its own connection
-# Bounds a connection of PyTorch's, so that a server which was closed meanwhile is given up in time. Its first one looks its
-# address up in reverse, which takes 10 seconds for each name server that is dead.
-_ENTER_SECONDS = 30.0
-_LATE = "PyTorch may be waiting for a reverse look-up"
-_LEAST_SECONDS = 1.0  # for what is begun when the time is all but up
+# How long a store that has just answered may take to be examined, in seconds: longer than libc waits for an answer to a look-up
+# that is lost, since PyTorch's client looks the address up in reverse.
+_ENTER_SECONDS = 7.0
+# The same where name servers answer slowly or not at all.
+_SLOW_SECONDS = 30.0
+# PyTorch's client has so much less time than the thread that waits for it: a thread that wakes up in C++ while Python exits
+# aborts the process.
+_CLIENT_MARGIN = 1.0
+_LEAST_SECONDS = ANSWER_SECONDS  # for what is begun when the time is all but up
+_SERVER_SECONDS = 30.0
+_SOON = 0.1  # seconds in which a healthy name server answers
+# How often a proof is repeated: a load balancer in front of N nodes leads to this one each time with a chance of N ** -4.
+_REPEATS = 3
+_QUICK = 1.0  # seconds; where a proof takes longer, because of a dead name server, it is not repeated
+_NOT_OPEN = "PyTorch's server does not open in time"
 _JOB_KEY = "rdzv_torchrun/run_id"
+_OTHER_JOB_KEY = "rdzv_torchrun/other_run_id"
 _PROVED_KEY = "rdzv_torchrun/proved"
+_PROCESS_KEY = "rdzv_torchrun/process"
+# PyTorch shares the servers of one process and port, and holds them as long as anybody in the process does. This text tells
+# that a store is one of them.
+_PROCESS = uuid4().hex
 
 
 class Entered:
     """A store that this node has entered."""
 
-    __slots__ = ("address", "hosts", "job", "server", "store")
+    __slots__ = ("address", "elsewhere", "hosts", "job", "obstacle", "server", "store")
 
-    def __init__(self, store: Store, address: str, server: Store | None, *, hosts: bool) -> None:
+    def __init__(self, store: TCPStore, address: str | None, server: TCPStore | None, *, hosts: bool) -> None:
         self.store = store
-        self.address = address  # at which the endpoint was reached
-        self.server = server  # this node's own server; it runs for as long as it is referred to
-        self.hosts = hosts  # proved: the endpoint leads to this node's own server
+        self.address = address  # at which the endpoint was reached; None where it was not
+        self.server = server  # this node's own server; it runs as long as it is referred to
+        self.hosts = hosts  # the store is this node's own
+        self.obstacle: str | None = None  # why a node that is told to host did not reach itself at the endpoint
+        self.elsewhere: str | None = None  # the address of another store of the same job at the same endpoint
         # The run id of the job whose node opened the store; None where this backend did not open it.
-        self.job: str | None = store.get(_JOB_KEY).decode() if store.check([_JOB_KEY]) else None
+        self.job = _text(store, _JOB_KEY)
+
+    def other_job(self) -> str | None:
+        """The run id of another job whose node has entered the store, if there is one."""
+        return _text(self.store, _OTHER_JOB_KEY)
 
 
 class NotEnteredError(Exception):
     """No store was entered; the text is the last reason."""
+
+
+def own_store(run_id: str, timeout: float) -> Entered:
+    """Open a store at a free port that only this node knows, for a job of one node.
+
+    Raises:
+        NotEnteredError: There is no store within so many seconds.
+    """
+    try:
+        own = bounded(timeout, _NOT_OPEN, open_store)
+        own.set_timeout(timedelta(seconds=timeout))
+        own.set(_JOB_KEY, run_id)
+    except (OSError, RuntimeError) as error:
+        raise NotEnteredError(_reason(error)) from None
+    return Entered(own, "127.0.0.1", own, hosts=True)
 
 
 def enter_store(
@@ -62,28 +104,22 @@ def enter_store(
 
     Args:
         host: A name or an address.
-        port: 0 to 65535; 0 is a free one, which only this node knows.
+        port: 1 to 65535.
         run_id: The job's id.
-        is_host: True: host, proved or not, and reach the endpoint all the same; False: never host; None: as proved.
-        timeout: Seconds until giving up, but for a second that what has begun by then may take; then the timeout of the
-            store's operations.
+        is_host: True: host, whether or not the endpoint leads here; where it leads to another store, enter that one, as
+            PyTorch's c10d does. False: never host. None: as proved.
+        timeout: Seconds until giving up, not counting a few for what has begun by then; then the timeout of the store's
+            operations.
         missed: Called with the reason after each attempt that failed.
 
     Raises:
         NotEnteredError: The time is up; or ``is_host`` is True and the port cannot be listened on.
     """
     deadline = monotonic() + timeout
-    own = None
-    if is_host:
-        try:
-            own = _serve(port, run_id, timeout)
-            own.set(_PROVED_KEY, "")
-        except (OSError, RuntimeError) as error:
-            raise NotEnteredError(f"this node is told to host (is_host=1), and cannot: {_reason(error)}") from None
-    entrance = _Entrance(host, port, run_id, deadline, own, may_host=is_host is None)
+    entrance = _Entrance(host, port, run_id, deadline)
     while True:
         try:
-            entered = entrance.attempt()
+            entered = entrance.as_told() if is_host else entrance.attempt(may_host=is_host is None)
             entered.store.set_timeout(timedelta(seconds=timeout))
             return entered
         except (OSError, RuntimeError, ValueError) as error:  # PyTorch's own errors are RuntimeErrors
@@ -92,79 +128,239 @@ def enter_store(
         if left <= 0:
             raise NotEnteredError(reason)
         missed(reason)
-        sleep(min(_PAUSE, left))
+        # With jitter, so that two nodes with stores on trial do not meet each other's again and again.
+        sleep(min(_jittered(_PAUSE), left))
+
+
+class _Names:
+    """The endpoint's addresses, looked up again at growing intervals, so that waiting nodes spare the name server."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._is_own = match_host(host, timeout=0).rule is MatchRule.OWN_NAME
+        self._addresses: list[str] = []
+        self._failure = ""
+        self._pause = _PAUSE
+        self._due = monotonic()
+
+    def addresses(self, seconds: float) -> list[str]:
+        if monotonic() >= self._due:
+            try:
+                self._addresses = resolve(self._host, min(seconds, ANSWER_SECONDS) if self._is_own else seconds)
+            except (OSError, RuntimeError, ValueError) as error:
+                self._failure = _reason(error)
+                if self._is_own and not self._addresses:
+                    # The others may know this machine's name although it does not itself.
+                    self._addresses = ["127.0.0.1"]
+            self._due = monotonic() + _jittered(self._pause)
+            self._pause = min(2 * self._pause, _LONGEST_LOOK_UP_PAUSE)
+        if not self._addresses:
+            raise OSError(self._failure)
+        return self._addresses
 
 
 class _Entrance:
     """One endpoint, tried again and again."""
 
-    def __init__(self, host: str, port: int, run_id: str, deadline: float, own: TCPStore | None, *, may_host: bool) -> None:
-        self._host = host
+    def __init__(self, host: str, port: int, run_id: str, deadline: float) -> None:
+        self._names = _Names(host)
         self._port = port
         self._run_id = run_id
         self._deadline = deadline
-        self._own = own  # to be kept, proved or not
-        self._may_host = may_host
         self._next_server = monotonic()
+        self._is_handshake_known: bool | None = None
         self.obstacle = ""  # why no server could be opened on trial, to follow the reason
 
-    def attempt(self) -> Entered:
-        # One look-up an attempt: the second connection goes where the first one went.
-        addresses = resolve(self._host, self._left())
-        own = self._own
+    def attempt(self, *, may_host: bool) -> Entered:
+        # The addresses are looked up once an attempt: the second connection goes where the first one went.
+        addresses = self._names.addresses(self._left())
+        own = None
         try:
-            address = reach(addresses, own.port if own else self._port, self._left())
+            address = self._reach(addresses, self._left())
         except OSError:
-            if not self._may_host or monotonic() < self._next_server:
+            if not may_host or monotonic() < self._next_server:
                 raise
-            # Where none can be opened, another agent on this machine may have been faster, and is reached now.
+            # Where none can be opened, another agent on this machine may have been faster, and answers now.
             own = self._serve_on_trial()
-            address = reach(addresses, own.port if own else self._port, _TRIAL_SECONDS)
-        # By address: what was reached is entered, and the name is not looked up again.
-        client = _client(address, own.port if own else self._port, self._left())
-        if own is not None and _is_same(own, client):
-            own.set(_PROVED_KEY, "")
-            # Its own connection to itself needs nothing that lies on the way.
-            return Entered(own, address, own, hosts=True)
-        if not _is_to_stay(client):
-            raise ConnectionError("only a store on trial is there, which its own node has not reached there")
-        return Entered(client, address, self._own, hosts=False)
+            address = self._reach(addresses, _TRIAL_SECONDS)
+        return self._enter(address, addresses, own, may_host=may_host)
+
+    def as_told(self) -> Entered:
+        """Host, and enter whichever store the endpoint leads to; where it leads nowhere, the own one."""
+        own = self._serve_as_told()
+        own.set(_PROVED_KEY, "")
+        try:
+            addresses = self._names.addresses(min(self._left(), ANSWER_SECONDS))
+            entered = self._enter(self._reach(addresses, ANSWER_SECONDS), addresses, own, may_host=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            entered = Entered(own, None, own, hosts=True)
+            entered.obstacle = _reason(error)
+        entered.server = own
+        return entered
+
+    def _serve_as_told(self) -> TCPStore:
+        until = monotonic() + ANSWER_SECONDS  # a server that was just closed may need a moment to leave the port
+        while True:
+            try:
+                return self._serve(self._port, self._left())
+            except (OSError, RuntimeError) as error:
+                reason = _reason(error)
+            if shared := self._shared():
+                return shared
+            if monotonic() > until:
+                raise NotEnteredError(f"this node is told to host (is_host=1), and cannot: {reason}")
+            sleep(_PAUSE)
+
+    def _shared(self) -> TCPStore | None:
+        """The server on this node's port, if it is one of this process."""
+        here = ["127.0.0.1"]
+        try:
+            return self._enter(self._reach(here, ANSWER_SECONDS), here, None, may_host=True).server
+        except (OSError, RuntimeError):
+            return None
 
     def _left(self) -> float:
         return max(self._deadline - monotonic(), _LEAST_SECONDS)
+
+    def _reach(self, addresses: list[str], seconds: float) -> str:
+        try:
+            return reach(addresses, self._port, seconds)
+        except StrangerError as stranger:
+            if self._is_handshake_known is None:
+                self._is_handshake_known = _is_handshake_known(self._left())
+            if self._is_handshake_known:
+                raise
+            return stranger.address
 
     def _serve_on_trial(self) -> TCPStore | None:
         self._next_server = monotonic() + _SERVER_PAUSE
         self.obstacle = ""
         try:
-            return _serve(self._port, self._run_id, self._left())
+            return self._serve(self._port, self._left())
         except (OSError, RuntimeError) as error:
             self.obstacle = f", and a server of its own fails: {_reason(error)}"
             return None
 
+    def _serve(self, port: int, seconds: float) -> TCPStore:
+        """Open a server, with a connection to it over loopback. It is closed when the last reference is dropped."""
+        # The look-up of the first connection is made at a free port: with this port taken, nobody could be told anything.
+        bounded(seconds, _NOT_OPEN, open_store)
+        check_free(port)
+        server = open_store(port)
+        server.compare_set(_JOB_KEY, "", self._run_id)
+        server.compare_set(_PROCESS_KEY, "", _process())
+        return server
 
-def _serve(port: int, run_id: str, seconds: float) -> TCPStore:
-    """Open a server, with a connection to it over loopback. It is closed when the last reference is dropped."""
-    check_free(port)
-    # The look-up of the first connection is made at a free port: on this one, nobody could be told meanwhile what is here.
-    bounded(seconds, f"not open in time; {_LATE}", lambda: _open(0))
-    server = _open(port)
-    server.compare_set(_JOB_KEY, "", run_id)
-    return server
+    def _enter(self, address: str, addresses: list[str], own: TCPStore | None, *, may_host: bool) -> Entered:
+        """Enter the store at an address: the own one if that is where the endpoint leads."""
+        entered = _answer(
+            address,
+            self._port,
+            self._left(),
+            lambda seconds: self._examine(address, addresses, own, seconds, may_host=may_host),
+        )
+        if entered.hosts:
+            # Said here and not on the other thread, which may have been given up.
+            entered.store.set(_PROVED_KEY, "")
+        return entered
+
+    def _examine(self, address: str, addresses: list[str], own: TCPStore | None, seconds: float, *, may_host: bool) -> Entered:
+        client = _client(address, self._port, seconds)
+        began = monotonic()
+        if own is None and may_host and _text(client, _PROCESS_KEY) == _process():
+            own = open_store(self._port)
+        elsewhere = None
+        if own is not None and _is_same(own, client):
+            is_quick = monotonic() - began < _QUICK
+            other, elsewhere = self._look_elsewhere(own, address, addresses, seconds, is_quick=is_quick)
+            if other is None:
+                # Its own connection to itself needs nothing that lies on the way.
+                return Entered(own, address, own, hosts=True)
+            client, address = other, elsewhere or address
+        if not _is_to_stay(client):
+            raise ConnectionError("only a store on trial answers, which its own node has not reached at the endpoint")
+        entered = Entered(client, address, None, hosts=False)
+        if entered.job not in (None, self._run_id):
+            client.compare_set(_OTHER_JOB_KEY, "", self._run_id)
+        entered.elsewhere = elsewhere if entered.job == self._run_id else None
+        return entered
+
+    def _look_elsewhere(
+        self, own: TCPStore, address: str, addresses: list[str], seconds: float, *, is_quick: bool
+    ) -> tuple[TCPStore | None, str | None]:
+        """A store that is not the own one, where the endpoint leads to one too, and its address.
+
+        Of two nodes with servers on trial one sees the other at least: each opens its own before it looks.
+        """
+        for _ in range(_REPEATS if is_quick else 0):
+            again = _client(address, self._port, seconds)
+            if not _is_same(own, again):
+                return again, address
+        for other in addresses:
+            if other == address or is_local_address(other):
+                continue
+            try:
+                reach([other], self._port, _TRIAL_SECONDS)
+            except OSError:
+                continue
+            again = _client(other, self._port, seconds)
+            if not _is_same(own, again):
+                return again, other
+        return None, None
 
 
-def _open(port: int) -> TCPStore:
-    return TCPStore("127.0.0.1", port, is_master=True, multi_tenant=True, timeout=timedelta(seconds=_ENTER_SECONDS))
+def _answer(address: str, port: int, seconds: float, question: Callable[[float], Entered]) -> Entered:
+    """What a question to the store at an address brings; it is given the seconds that PyTorch's client may take.
+
+    PyTorch's client looks the address up in reverse when it connects, which takes long where name servers are slow or dead.
+    The same look-up, made beside it, tells whether that is so.
+
+    Raises:
+        TimeoutError: The question takes too long.
+    """
+    look_up = Call(lambda: socket.getnameinfo(_as_pytorch_sees_it(address, port), 0))
+    most = min(_ENTER_SECONDS if look_up.wait(_SOON) else _SLOW_SECONDS, seconds)
+    answer = Call(lambda: question(most - _CLIENT_MARGIN))
+    if not answer.wait(most):
+        if look_up.has_ended():
+            raise TimeoutError(f"the store at {address} does not answer any more")
+        raise TimeoutError(f"PyTorch waits for a reverse look-up of {address}, which gets no answer")
+    entered: Entered = answer.result()
+    return entered
+
+
+def _as_pytorch_sees_it(address: str, port: int) -> tuple[str, int, int, int]:
+    return (address if ":" in address else f"::ffff:{address}", port, 0, 0)
+
+
+def _is_handshake_known(seconds: float) -> bool:
+    """Whether a store of the installed PyTorch answers `reach`; where that cannot be found out, it does."""
+    try:
+        own = bounded(seconds, _NOT_OPEN, open_store)
+        reach(["127.0.0.1"], own.port, ANSWER_SECONDS)
+    except StrangerError:
+        return False
+    except (OSError, RuntimeError):
+        pass
+    return True
+
+
+def open_store(port: int = 0) -> TCPStore:
+    """Open a server at a port, 0 for any free one; or share the one that this process has there."""
+    return TCPStore("127.0.0.1", port, is_master=True, multi_tenant=True, timeout=timedelta(seconds=_SERVER_SECONDS))
 
 
 def _client(address: str, port: int, seconds: float) -> TCPStore:
-    """Connect to a store; bounded, since PyTorch waits for ever for what accepts a connection and is no store."""
-    timeout = timedelta(seconds=min(_ENTER_SECONDS, seconds))
-    return bounded(
-        seconds,
-        f"connected, but no store has answered in time; {_LATE}",
-        lambda: TCPStore(address, port, is_master=False, timeout=timeout),
-    )
+    return TCPStore(address, port, is_master=False, timeout=timedelta(seconds=seconds))
+
+
+def _process() -> str:
+    # A forked child has inherited the text, and does not have the server.
+    return f"{_PROCESS} {os.getpid()}"
+
+
+def _text(store: Store, key: str) -> str | None:
+    return store.get(key).decode() if store.check([key]) else None
 
 
 def _is_same(own: TCPStore, client: TCPStore) -> bool:
@@ -188,6 +384,11 @@ def _is_to_stay(store: TCPStore) -> bool:
     except RuntimeError:  # it was closed
         return False
     return True
+
+
+def _jittered(seconds: float) -> float:
+    # The generator of `random` itself is the user's.
+    return random.SystemRandom().uniform(0.75, 1.25) * seconds
 
 
 def _reason(error: BaseException) -> str:
