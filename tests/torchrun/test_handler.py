@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import pathlib
 import socket
@@ -19,7 +20,7 @@ import rdzv_torchrun
 from jobs import listeners
 from rdzv_hostmatch import match_host
 from rdzv_torchrun import get_handler
-from stores import server
+from stores import Fake, answer, server
 
 Said = Callable[[], list[tuple[str, str]]]
 """What was logged so far: levels and lines."""
@@ -345,6 +346,38 @@ def test_store_that_falls_silent_is_given_up() -> None:
     with pytest.raises(TimeoutError):
         store.get("key")
     enough.set()
+
+
+ABORT = """
+import sys, time
+from torch.distributed.elastic.rendezvous.api import RendezvousParameters
+from rdzv_torchrun import get_handler
+
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(3)
+
+sys.modules["slow"] = Slow()  # Python takes its time to exit
+get_handler()(RendezvousParameters("rdzv", "127.0.0.1:" + sys.argv[1], "job", 1, 2, read_timeout=3, is_host=0))
+"""
+
+
+def test_thread_in_pytorch_does_not_abort_the_process() -> None:
+    """A store that is gone as soon as it has answered: PyTorch's client, which still tries, ends before Python exits."""
+    with contextlib.ExitStack() as stack:
+        fakes: list[Fake] = []
+
+        def vanish(connection: socket.socket) -> None:
+            answer(connection)
+            for fake in fakes:
+                fake.close()
+
+        fakes.append(stack.enter_context(Fake(vanish)))
+        run = subprocess.run(
+            [sys.executable, "-c", ABORT, str(fakes[0].port)], stderr=subprocess.PIPE, text=True, check=False, timeout=60
+        )
+    assert "No rendezvous store at 127.0.0.1" in run.stderr
+    assert run.returncode == 1, run.stderr
 
 
 # --- What PyTorch gets

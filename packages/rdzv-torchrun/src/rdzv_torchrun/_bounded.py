@@ -1,10 +1,14 @@
 """Calls that can be given up: libc's look-ups have no time limit, and PyTorch's clients overrun theirs.
 
 A call runs on a daemon thread of its own. The caller waits for it in Python, so that Ctrl-C works.
+
+A thread that wakes up in PyTorch's C++ while Python exits aborts the process (before CPython 3.14). So Python waits a moment at
+exit for calls into PyTorch that were given up. Most of them end soon; those that a silent store holds up do not wake up.
 """
 
 from __future__ import annotations
 
+import atexit
 import threading
 
 TYPE_CHECKING = False
@@ -14,16 +18,24 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
+# How long Python waits at exit, in seconds: PyTorch's client tries once more, after a pause, when its time is over.
+_AT_EXIT_SECONDS = 10.0
+
 
 class Call:
     """A call that has been started.
+
+    Args:
+        function: What is called.
+        in_pytorch: Whether it calls PyTorch.
 
     Raises:
         RuntimeError: The system has no room for another thread.
     """
 
-    def __init__(self, function: Callable[[], object]) -> None:
+    def __init__(self, function: Callable[[], object], *, in_pytorch: bool = False) -> None:
         self._function = function
+        self._in_pytorch = in_pytorch
         self._results: list[Any] = []
         self._errors: list[Exception] = []
         self._thread = threading.Thread(target=self._run, name="rdzv-bounded", daemon=True)
@@ -39,7 +51,12 @@ class Call:
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, waited for so many seconds at most."""
-        self._thread.join(max(seconds, 0.0))
+        try:
+            self._thread.join(max(seconds, 0.0))
+        finally:  # after Ctrl-C too
+            if self._in_pytorch and self._thread.is_alive():
+                self._in_pytorch = False  # once is enough
+                atexit.register(self._thread.join, _AT_EXIT_SECONDS)
         return self.has_ended()
 
     def has_ended(self) -> bool:
@@ -53,7 +70,7 @@ class Call:
         return self._results.pop()
 
 
-def bounded(seconds: float, late: str, function: Callable[[], Result]) -> Result:
+def bounded(seconds: float, late: str, function: Callable[[], Result], *, in_pytorch: bool = False) -> Result:
     """What the function returns, if it does within so many seconds.
 
     Raises:
@@ -61,7 +78,7 @@ def bounded(seconds: float, late: str, function: Callable[[], Result]) -> Result
         RuntimeError: The system has no room for another thread.
         Exception: What the function raises.
     """
-    call = Call(function)
+    call = Call(function, in_pytorch=in_pytorch)
     if not call.wait(seconds):
         raise TimeoutError(late)
     result: Result = call.result()

@@ -39,8 +39,7 @@ _TRIAL_SECONDS = 1.0  # how long a server on trial may wait for its own connecti
 _ENTER_SECONDS = 7.0
 # The same where name servers answer slowly or not at all.
 _SLOW_SECONDS = 30.0
-# PyTorch's client has so much less time than the thread that waits for it: a thread that wakes up in C++ while Python exits
-# aborts the process.
+# PyTorch's client has so much less time than the thread that waits for it, so that it has mostly ended by then: see `_bounded`.
 _CLIENT_MARGIN = 1.0
 _LEAST_SECONDS = ANSWER_SECONDS  # for what is begun when the time is all but up
 _SERVER_SECONDS = 30.0
@@ -89,7 +88,7 @@ def own_store(run_id: str, timeout: float) -> Entered:
         NotEnteredError: There is no store within so many seconds.
     """
     try:
-        own = bounded(timeout, _NOT_OPEN, open_store)
+        own = bounded(timeout, _NOT_OPEN, open_store, in_pytorch=True)
         own.set_timeout(timedelta(seconds=timeout))
         own.set(_JOB_KEY, run_id)
     except (OSError, RuntimeError) as error:
@@ -244,7 +243,7 @@ class _Entrance:
     def _serve(self, port: int, seconds: float) -> TCPStore:
         """Open a server, with a connection to it over loopback. It is closed when the last reference is dropped."""
         # The look-up of the first connection is made at a free port: with this port taken, nobody could be told anything.
-        bounded(seconds, _NOT_OPEN, open_store)
+        bounded(seconds, _NOT_OPEN, open_store, in_pytorch=True)
         check_free(port)
         server = open_store(port)
         server.compare_set(_JOB_KEY, "", self._run_id)
@@ -320,7 +319,7 @@ def _answer(address: str, port: int, seconds: float, question: Callable[[float],
     """
     look_up = Call(lambda: socket.getnameinfo(_as_pytorch_sees_it(address, port), 0))
     most = min(_ENTER_SECONDS if look_up.wait(_SOON) else _SLOW_SECONDS, seconds)
-    answer = Call(lambda: question(most - _CLIENT_MARGIN))
+    answer = Call(lambda: question(most - _CLIENT_MARGIN), in_pytorch=True)
     if not answer.wait(most):
         if look_up.has_ended():
             raise TimeoutError(f"the store at {address} does not answer any more")
@@ -336,7 +335,7 @@ def _as_pytorch_sees_it(address: str, port: int) -> tuple[str, int, int, int]:
 def _is_handshake_known(seconds: float) -> bool:
     """Whether a store of the installed PyTorch answers `reach`; where that cannot be found out, it does."""
     try:
-        own = bounded(seconds, _NOT_OPEN, open_store)
+        own = bounded(seconds, _NOT_OPEN, open_store, in_pytorch=True)
         reach(["127.0.0.1"], own.port, ANSWER_SECONDS)
     except StrangerError:
         return False

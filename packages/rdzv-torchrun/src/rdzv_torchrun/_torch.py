@@ -67,10 +67,10 @@ class BoundedStore:
         self._seconds = seconds
 
     def get(self, key: str) -> bytes:
-        return bounded(self._seconds, _SILENT, lambda: self._store.get(key))
+        return bounded(self._seconds, _SILENT, lambda: self._store.get(key), in_pytorch=True)
 
     def set(self, key: str, value: str) -> None:
-        bounded(self._seconds, _SILENT, lambda: self._store.set(key, value))
+        bounded(self._seconds, _SILENT, lambda: self._store.set(key, value), in_pytorch=True)
 
     def compare_set(self, key: str, expected: str, desired: str) -> bytes:
-        return bounded(self._seconds, _SILENT, lambda: self._store.compare_set(key, expected, desired))
+        return bounded(self._seconds, _SILENT, lambda: self._store.compare_set(key, expected, desired), in_pytorch=True)
