@@ -65,6 +65,13 @@ def getaddrinfo(host: str, *_: object, **__: object) -> list[tuple[Any, ...]]:
     return [(None, None, 0, "", (NAMES[host], 0))]
 
 
+def source_address(address: str) -> str | None:
+    """What its kernel says."""
+    if address[:4] == "127.":
+        return None
+    return address if address in ADDRESSES else ADDRESSES[0]
+
+
 @pytest.fixture
 def node0() -> Iterator[None]:
     """The machine on which the pages were written."""
@@ -73,7 +80,7 @@ def node0() -> Iterator[None]:
         mock.patch("socket.getaddrinfo", getaddrinfo),
         mock.patch("rdzv_hostmatch._match.is_own", lambda ip, patience: str(ip) in ADDRESSES),
         mock.patch("rdzv_hostmatch._probe.probe", return_value=None),
-        mock.patch("rdzv._advice.source_address", lambda address: None if address[:4] == "127." else ADDRESSES[0]),
+        mock.patch("rdzv._advice.source_address", source_address),
     ):
         yield
 

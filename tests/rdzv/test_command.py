@@ -504,7 +504,9 @@ def test_a_probe_goes_to_the_endpoint_s_port(rdzv: Any, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("match", "expected"),
     [
-        (HostMatch("node0.cluster", MatchRule.OWN_NAME, ("10.0.0.5",)), "node0.cluster"),
+        (HostMatch("node0.cluster", MatchRule.OWN_NAME, ("10.0.0.5",)), "10.0.0.5"),
+        (HostMatch("node0", MatchRule.OWN_NAME, ("127.0.1.1",), warnings=(("own-name-loopback", ""),)), "10.0.0.6"),
+        (HostMatch("node0", MatchRule.OWN_NAME), "10.0.0.6"),
         (HostMatch("localhost", MatchRule.LOCALHOST, ("127.0.0.1",), warnings=(("loopback", ""),)), None),
         (HostMatch("other", MatchRule.FOREIGN_ADDRESS, ("strange", "refused", "203.0.113.9")), "10.0.0.7"),
         (HostMatch("other", MatchRule.FOREIGN_ADDRESS, ("2001:db8::1",)), None),
@@ -513,17 +515,23 @@ def test_a_probe_goes_to_the_endpoint_s_port(rdzv: Any, monkeypatch: pytest.Monk
     ],
 )
 def test_what_to_advertise(monkeypatch: pytest.MonkeyPatch, match: HostMatch, expected: str | None) -> None:
-    """The host: the endpoint's own host, unless that is loopback. The others: the address from which they reach it."""
+    """The own address from which the endpoint is reached; for a host that has none, that of the default route."""
 
     def source_address(address: str) -> str | None:
         if address == "strange":
             raise ValueError(address)
         if address == "refused":
             raise OSError(address)
-        return {"203.0.113.9": "10.0.0.7"}.get(address)
+        return {"203.0.113.9": "10.0.0.7", "10.0.0.5": "10.0.0.5", "192.0.2.1": "10.0.0.6"}.get(address)
 
     monkeypatch.setattr(_advice, "source_address", source_address)
     assert _advice.local_addr(match) == expected
+
+
+def test_name_is_advertised_where_there_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host without a route that is known by its name only."""
+    monkeypatch.setattr(_advice, "source_address", lambda _address: None)
+    assert _advice.local_addr(HostMatch("node0", MatchRule.OWN_NAME, ("127.0.1.1",))) == "node0"
 
 
 def test_a_fault_of_our_own_is_one_line_and_status_70(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:

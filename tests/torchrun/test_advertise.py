@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import pytest
+from rdzv_hostmatch import HostMatch, MatchRule
 from rdzv_torchrun import _advertise
 from rdzv_torchrun._advertise import advertised
 
@@ -72,3 +73,24 @@ def test_ways_to_reach_a_node() -> None:
     """Those from which it reaches its peers, each once, and last the advertised one; its own and names are no help."""
     assert _advertise.ways_to_reach(SERVICE, ["10.0.0.9", "node2", "10.0.0.8", SERVICE, ""]) == ["10.0.0.5", SERVICE]
     assert _advertise.ways_to_reach(None, ["node2"]) == []
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        HostMatch("10.0.0.5", MatchRule.LOCAL_ADDRESS, ("10.0.0.5",), "10.0.0.5"),
+        HostMatch("node1", MatchRule.OWN_NAME, ("10.0.0.5",), "10.0.0.5"),
+        HostMatch("node1", MatchRule.OWN_NAME, ("127.0.1.1",), "127.0.1.1", warnings=(("own-name-loopback", ""),)),
+        HostMatch("127.0.0.1", MatchRule.LOOPBACK, ("127.0.0.1",), "127.0.0.1", warnings=(("loopback", ""),)),
+        HostMatch("localhost", MatchRule.LOCALHOST, ("127.0.0.1",), "127.0.0.1", warnings=(("loopback", ""),)),
+        HostMatch("10.96.0.99", MatchRule.PROBE, ("10.96.0.99",), "10.0.0.5"),
+        HostMatch("10.0.0.9", MatchRule.FOREIGN_ADDRESS, ("10.0.0.9",)),
+        HostMatch("2001:db8::9", MatchRule.FOREIGN_ADDRESS, ("2001:db8::9",)),
+    ],
+    ids=lambda match: f"{match.host} {match.rule.name}",
+)
+def test_rdzv_check_advises_what_is_advertised(monkeypatch: pytest.MonkeyPatch, match: HostMatch) -> None:
+    """`rdzv check` says for --local-addr what this backend takes where none is given."""
+    advice = pytest.importorskip("rdzv._advice")
+    monkeypatch.setattr(advice, "source_address", source)
+    assert advertised(match.host, match.addresses[0], hosts=bool(match)) == advice.local_addr(match)

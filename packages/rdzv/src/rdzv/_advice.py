@@ -125,20 +125,25 @@ def match_warnings(match: HostMatch, nodes: int | None) -> list[tuple[str, str]]
     return [warning for warning in match.warnings if nodes != 1 or warning[0] in _OWN_WARNINGS]
 
 
+# Addresses for documentation (RFC 5737, RFC 3849), which lead to the default route. Nothing is sent to them.
+_ANYWHERE = ("192.0.2.1", "2001:db8::1")
+
+
 def local_addr(match: HostMatch) -> str | None:
     """What to give torchrun's ``--local-addr`` on this machine; None where its own default is as good as any.
 
-    The host advertises what its peers have been told already; the others advertise the own address from which they reach it. So
-    does a host behind an address that is translated on the way: only the endpoint's port may be forwarded there.
+    It is the own address from which the endpoint is reached. Where the endpoint means this machine without being an address of
+    it that others reach, as 127.0.1.1 is not, it is the one of the default route. The host's own name comes last: others may
+    resolve it to something else. Behind an address that is translated on the way only the endpoint's port may be forwarded.
     """
-    leads_elsewhere = match.rule is MatchRule.PROBE or any(code == "loopback" for code, _ in match.warnings)
-    if match and not leads_elsewhere:
-        return match.host
-    for address in match.addresses:
+    if any(code == "loopback" for code, _ in match.warnings):
+        return None
+    is_here = match and match.rule is not MatchRule.PROBE
+    for address in (*match.addresses, *(_ANYWHERE if is_here else ())):
         try:
             source = source_address(address)
         except (ValueError, OSError):
             continue
         if source:
             return source
-    return None
+    return match.host if is_here else None
