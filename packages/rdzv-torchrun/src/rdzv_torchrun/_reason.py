@@ -26,7 +26,7 @@ _SOON = 1.0  # seconds
 _PAUSES = (2.0, 7.0, 10.0, 20.0, 30.0)
 _LONG = 10.0
 # More may be known once the name is there. The label is a guess.
-_NOT_THERE_YET = (MatchRule.UNRESOLVED, MatchRule.FIRST_LABEL)
+_NOT_THERE_YET = (MatchRule.UNRESOLVED, MatchRule.FIRST_LABEL, MatchRule.TENTATIVE)
 
 
 class Reason:
