@@ -734,6 +734,15 @@ def is_interrupted(call: Callable[[], object], at: int, before: Callable[[], obj
     return False
 
 
+# With coverage's tracer beside it 3.12 dies of a segmentation fault now and then: CPython changes the instructions of code that
+# another thread runs. The environments without coverage run these tests.
+traces_instructions = pytest.mark.skipif(
+    sys.version_info >= (3, 12) and sys.gettrace() is not None,
+    reason="another tracer is active, beside which CPython may crash",
+)
+
+
+@traces_instructions
 @pytest.mark.parametrize("then", ["start", "cancel"])
 def test_a_start_may_be_interrupted_at_any_instruction(then: str) -> None:
     """Ctrl-C during a start: where the thread has begun, cancel waits for its call; otherwise start works again."""
@@ -761,6 +770,7 @@ def test_a_start_may_be_interrupted_at_any_instruction(then: str) -> None:
         assert function.calls == has_begun
 
 
+@traces_instructions
 def test_a_cancel_may_be_interrupted_at_any_instruction() -> None:
     """Ctrl-C during a cancel: the next one ends the timer."""
     for at in itertools.count():
