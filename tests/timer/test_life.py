@@ -385,10 +385,13 @@ def test_a_cancel_that_interrupts_a_cancel_does_not_wait(monkeypatch: pytest.Mon
 
     def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
         answers.append(timer.cancel())
+        function.may_end.set()
         join(thread, timeout)
 
-    timer = PeriodicTimer(HOUR, print)
+    function = Blocking()
+    timer = PeriodicTimer(SOON, function)
     timer.start()
+    assert function.begun.wait(60)
     # Undone before the timer goes: CPython 3.11 crashes if a finalizer calls the method that is just being replaced.
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "join", interrupted)
