@@ -69,16 +69,43 @@ ACCEPTED = [
     ("1:2:3:4:5:6:7:8:9", ("1:2:3:4:5:6:7:8", 9)),
 ]
 
-NO_HOST = "Write a host name or an address before the port."
-NO_PORT = "Write a port after the last colon, or leave that colon out."
-NUMBER = "A port is a whole number from 0 to 65535, in ASCII digits."
-BRACKETS = "An IPv6 address stands in brackets, and a colon between them and the port: [2001:db8::1]:29400."
-COLONS = "Only an IPv6 address may have colons in it; with a port it stands in brackets: [2001:db8::1]:29400."
-NO_URL = "An endpoint is no URL: write host:port, and leave out the scheme and the path."
+NO_HOST = "There is no host before the port. Is a variable not set? Write a hostname or an address."
+NO_PORT = "There is no port after the last colon. Is a variable not set? Write a port, or remove the colon."
+NO_URL = "An endpoint is not a URL. Write host:port, without a scheme such as tcp:// and without a path."
+COLONS = (
+    "There are several colons in it, and it is not an IPv6 address. With a port, write it in brackets: [2001:db8::1]:29400."
+)
+COLON = "There is a colon in the host, and it is not an IPv6 address. With a port, write it in brackets: [2001:db8::1]:29400."
+SPACE = "There is white space inside it. Remove it, or give one endpoint only."
+ADDRESSES = "These are several addresses, as `hostname -I` prints them. Give one that all nodes reach."
+QUOTES = "There is a quotation mark in it. Remove the quotes: they are not part of an endpoint."
+VARIABLE = "A variable was not replaced by its value. In a shell, use double quotes, or none, round '$'."
+PLACEHOLDER = "A placeholder was not replaced. Put the name or the address of the host there."
+NODE_LIST = "This is a Slurm node list. Give one node: `scontrol show hostnames` prints their names."
+LIST = "There is a comma in it. Give one endpoint, the same on all nodes."
+SLASH = "Remove the slash at the end."
+PATH = "Remove the slash and what follows it."
+BRACKETS = "There are too many brackets. Write one pair, round an IPv6 address: [2001:db8::1]:29400."
+OPEN = "The bracket '[' is not closed. Write ']' at the end of the address, before the colon of the port."
+CLOSED = "There is a ']' without a '['. Write '[' at the start of the address."
+NO_COLON = "There is no colon between ']' and the port. Write one: [2001:db8::1]:29400."
+ZEROS = "The port has too many digits. Write it without the zeros at its start."
 
 
 def cannot_have(character: str) -> str:
-    return f"A host name cannot have {character} in it."
+    return f"A hostname cannot have {character} in it."
+
+
+def unseen(character: str) -> str:
+    return f"There is a character in it that nobody sees, {character}. Remove it."
+
+
+def too_large(port: str) -> str:
+    return f"{port} is too large for a port. The highest port is 65535."
+
+
+def no_port(what_is: str) -> str:
+    return f"{what_is} not a port. Write a whole number from 0 to 65535, with the digits 0 to 9."
 
 
 REFUSED = [
@@ -88,58 +115,81 @@ REFUSED = [
     ("[]", "host", "", NO_HOST),
     ("~", "host", "~", cannot_have("'~'")),
     ("~:123", "host", "~", cannot_have("'~'")),
-    ("dummy.com :123", "host", "dummy.com ", cannot_have("' '")),
-    ("a b", "host", "a b", cannot_have("' '")),
-    ("a/b:1", "host", "a/b", cannot_have("'/'")),
-    ("'node0:1", "host", "'node0", cannot_have('"\'"')),
+    ("dummy.com :123", "host", "dummy.com ", SPACE),
+    ("a b", "host", "a b", SPACE),
+    ("a/b:1", "host", "a/b", PATH),
+    ("'node0:1", "host", "'node0", QUOTES),
     ("tcp://node0:1", "host", "tcp://node0", NO_URL),
     ("tcp://[::1]:1", "host", "tcp://[::1]", NO_URL),
     ("//node0:1", "host", "//node0", NO_URL),
-    ("a:b:80", "host", "a:b", COLONS),
-    ("[a:b]:80", "host", "a:b", COLONS),
-    ("[[::1]]:80", "host", "[::1]", COLONS),
-    ("[::1%]:80", "host", "::1%", COLONS),
-    ("[::1%et h]:80", "host", "::1%et h", COLONS),
-    ("[::1%eth0%1]:80", "host", "::1%eth0%1", COLONS),
+    ("a:b:80", "host", "a:b", COLON),
+    ("[a:b]:80", "host", "a:b", COLON),
+    ("[[::1]]:80", "host", "[::1]", BRACKETS),
+    ("[::1%]:80", "host", "::1%", COLON),
+    ("[::1%et h]:80", "host", "::1%et h", SPACE),
+    ("[::1%eth0%1]:80", "host", "::1%eth0%1", COLON),
     ("[1.2.3.4%eth0]:80", "host", "1.2.3.4%eth0", cannot_have("'%'")),
-    ("[:::1]:80", "host", ":::1", COLONS),
-    ("[12345::1]:80", "host", "12345::1", COLONS),
-    ("[::ffff:1.2.3.04]:80", "host", "::ffff:1.2.3.04", COLONS),
-    ("[[]:80", "host", "[", cannot_have("'['")),
-    ("[", "host", "[", cannot_have("'['")),
-    ("]", "host", "]", cannot_have("']'")),
-    ("[::1:80", "host", "[::1", COLONS),
-    ("node0\n:80", "host", "node0\n", cannot_have("'\\n'")),
-    ("[node0\n]:80", "host", "node0\n", cannot_have("'\\n'")),
-    ("no\x00de:80", "host", "no\x00de", cannot_have("'\\x00'")),
-    ("no\x1b[31mde:80", "host", "no\x1b[31mde", cannot_have("'\\x1b'")),
-    ("no\ud800de:80", "host", "no\ud800de", cannot_have("'\\ud800'")),
-    ("no\u202ede:80", "host", "no\u202ede", cannot_have("'\\u202e'")),
+    ("[:::1]:80", "host", ":::1", COLON),
+    ("[12345::1]:80", "host", "12345::1", COLON),
+    ("[::ffff:1.2.3.04]:80", "host", "::ffff:1.2.3.04", COLON),
+    ("[[]:80", "host", "[", BRACKETS),
+    ("[", "host", "[", OPEN),
+    ("]", "host", "]", CLOSED),
+    ("[::1:80", "host", "[::1", OPEN),
+    ("node0\n:80", "host", "node0\n", SPACE),
+    ("[node0\n]:80", "host", "node0\n", SPACE),
+    ("no\x00de:80", "host", "no\x00de", unseen("'\\x00'")),
+    ("no\x1b[31mde:80", "host", "no\x1b[31mde", unseen("'\\x1b'")),
+    ("no\ud800de:80", "host", "no\ud800de", unseen("'\\ud800'")),
+    ("no\u202ede:80", "host", "no\u202ede", unseen("'\\u202e'")),
+    ("node0\u200b:80", "host", "node0\u200b", unseen("'\\u200b'")),
     ("dummy.com:", "port", "", NO_PORT),
     ("[::1]:", "port", "", NO_PORT),
-    ("dummy.com:abc", "port", "abc", NUMBER),
-    ("dummy.com:-123", "port", "-123", NUMBER),
-    ("dummy.com:+80", "port", "+80", NUMBER),
-    ("dummy.com: 80", "port", " 80", NUMBER),
-    ("dummy.com:8_0", "port", "8_0", NUMBER),
-    ("dummy.com:0x50", "port", "0x50", NUMBER),
-    ("dummy.com:65536", "port", "65536", NUMBER),
-    ("dummy.com:70000", "port", "70000", NUMBER),
-    ("dummy.com:000080", "port", "000080", NUMBER),
-    ("dummy.com:８０", "port", "８０", NUMBER),
-    ("dummy.com:²", "port", "²", NUMBER),
-    ("None:None", "port", "None", NUMBER),
-    ('node0:29400"', "port", '29400"', NUMBER),
-    ("[::1]:http", "port", "http", NUMBER),
-    ("[::1]:65536", "port", "65536", NUMBER),
-    ("[::1]:29400/", "port", "29400/", NUMBER),
-    ("[::1]80", "port", "1]80", BRACKETS),
-    ("2001:db8::g", "port", "g", BRACKETS),
-    ("1::2:99999", "port", "99999", BRACKETS),
+    ("dummy.com:abc", "port", "abc", no_port("'abc' is")),
+    ("dummy.com:-123", "port", "-123", no_port("'-123' is")),
+    ("dummy.com:+80", "port", "+80", no_port("'+80' is")),
+    ("dummy.com: 80", "port", " 80", SPACE),
+    ("dummy.com:8_0", "port", "8_0", no_port("'8_0' is")),
+    ("dummy.com:0x50", "port", "0x50", no_port("'0x50' is")),
+    ("dummy.com:65536", "port", "65536", too_large("65536")),
+    ("dummy.com:70000", "port", "70000", too_large("70000")),
+    ("dummy.com:000080", "port", "000080", ZEROS),
+    ("dummy.com:８０", "port", "８０", no_port("'\\uff18\\uff10' is")),
+    ("dummy.com:²", "port", "²", no_port("'\\xb2' is")),
+    ("None:None", "port", "None", "The port is 'None': a variable is not set."),
+    ('node0:29400"', "port", '29400"', QUOTES),
+    ("[::1]:http", "port", "http", no_port("'http' is")),
+    ("[::1]:65536", "port", "65536", too_large("65536")),
+    ("[::1]:29400/", "port", "29400/", SLASH),
+    ("[::1]80", "port", "1]80", NO_COLON),
+    ("2001:db8::g", "port", "g", COLONS),
+    ("1::2:99999", "port", "99999", too_large("99999")),
     ("tcp://node0", "port", "//node0", NO_URL),
     ("tcp://node0:", "port", "", NO_URL),
     ("tcp://node0:http", "port", "http", NO_URL),
     ("http://node0:29400/", "port", "29400/", NO_URL),
+    ("a:29400,b:29400", "host", "a:29400,b", LIST),
+    ("node0,node1", "host", "node0,node1", LIST),
+    ("node[01-04]:29400", "host", "node[01-04]", NODE_LIST),
+    ("linux[1", "host", "linux[1", NODE_LIST),
+    ("[fd00::2", "host", "[fd00:", OPEN),
+    ("fd00::2]:29400", "host", "fd00::2]", CLOSED),
+    ("$MASTER_ADDR:29500", "host", "$MASTER_ADDR", VARIABLE),
+    ("${HEAD}", "host", "${HEAD}", VARIABLE),
+    ("<head>:29400", "host", "<head>", PLACEHOLDER),
+    ("{{ head }}:1", "host", "{{ head }}", SPACE),
+    ("10.0.0.1 172.17.0.1 :29500", "host", "10.0.0.1 172.17.0.1 ", ADDRESSES),
+    ("10.0.0.1 fd00::1 :29500", "host", "10.0.0.1 fd00::1 ", ADDRESSES),
+    ("10.0.0.4:6105:29500", "host", "10.0.0.4:6105", "There are two ports, '6105' and '29500'. Remove one of them."),
+    ("10.0.0.4/24:29400", "host", "10.0.0.4/24", PATH),
+    ("vm:29400/", "port", "29400/", SLASH),
+    ("“vm:29400”", "port", "29400”", QUOTES),
+    ("vm:null", "port", "null", "The port is 'null': a variable is not set."),
+    ("vm:999999999999999999999", "port", "999999999999999999999", too_large("It")),
+    ("vm:xxxxxxxxxxxxxxxxxxxxx", "port", "xxxxxxxxxxxxxxxxxxxxx", no_port("What follows the last colon is")),
+    ("a:1:b", "port", "b", COLONS),
+    (":1:2", "host", ":1", COLON),
+    ("a:123456:2", "host", "a:123456", COLON),
 ]
 
 
@@ -348,7 +398,7 @@ def test_a_port_of_more_digits_than_python_writes_is_refused_as_any_other() -> N
     with pytest.raises(EndpointError) as caught:
         format_rendezvous_endpoint("node0", 16**5000)
     error = caught.value
-    assert (error.part, error.span, error.hint) == ("port", (6, 5009), NUMBER)
+    assert (error.part, error.span, error.hint) == ("port", (6, 5009), no_port("What follows the last colon is"))
     assert error.endpoint == f"node0:0x1{'0' * 5000}"
 
 

@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import sys
 
+from ._hints import hint_for
 from ._ipv6 import is_ipv6_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
-
-_NO_URL = "An endpoint is no URL: write host:port, and leave out the scheme and the path."
 
 
 class EndpointError(ValueError):
@@ -46,7 +45,7 @@ class EndpointError(ValueError):
     span: tuple[int, int]
     """Where the bad part starts and ends in ``endpoint``; both ends are equal where it is missing."""
     hint: str
-    """What to do about it, in one sentence, control characters escaped."""
+    """The mistake that the text shows, and what to do, in plain words for a user; control characters are escaped."""
 
     def __init__(self, endpoint: str, part: Literal["host", "port"], span: tuple[int, int], hint: str) -> None:
         name, expected = (
@@ -185,26 +184,11 @@ def _is_host(host: str) -> bool:
 
 
 def _port_error(endpoint: str, port_text: str) -> EndpointError:
-    if "//" in endpoint:
-        hint = _NO_URL
-    elif not port_text:
-        hint = "Write a port after the last colon, or leave that colon out."
-    elif "]:" not in endpoint and endpoint.count(":") > 1:
-        hint = "An IPv6 address stands in brackets, and a colon between them and the port: [2001:db8::1]:29400."
-    else:
-        hint = "A port is a whole number from 0 to 65535, in ASCII digits."
     end = len(endpoint.rstrip())
+    hint = hint_for(endpoint.strip(), "port", port_text)
     return EndpointError(endpoint, "port", (end - len(port_text), end), hint)
 
 
 def _host_error(endpoint: str, host: str, start: int) -> EndpointError:
-    if "//" in endpoint:
-        hint = _NO_URL
-    elif not host:
-        hint = "Write a host name or an address before the port."
-    elif ":" in host:
-        hint = "Only an IPv6 address may have colons in it; with a port it stands in brackets: [2001:db8::1]:29400."
-    else:
-        bad = next(character for character in host if not (character.isalnum() or character in "._-"))
-        hint = f"A host name cannot have {bad!a} in it."
+    hint = hint_for(endpoint.strip(), "host", host)
     return EndpointError(endpoint, "host", (start, start + len(host)), hint)
