@@ -73,9 +73,9 @@ def test_refused_options_say_which_one_and_where(text: str, key: str, bad: str) 
     assert error.span is not None
     assert error.config[slice(*error.span)] == bad
     assert error.hint == (
-        f"Write {key!a} with its value, key=value, or leave it out."
+        "There is no value. Write one after '=', or leave the key out."
         if key
-        else "Between two commas, and at each end, stands key=value."
+        else "There is no key. Write key=value, and a comma only between two of them."
     )
 
 

@@ -160,10 +160,10 @@ def _unwritable(key: str, hint: str) -> ConfigError:
 def _incomplete(config_str: str, start: int, option: str, key: str) -> ConfigError:
     if key:
         message = f"The rendezvous configuration option '{key}' must have a value specified."
-        hint = f"Write {key!a} with its value, key=value, or leave it out."
+        hint = "There is no value. Write one after '=', or leave the key out."
     else:
         message = "The rendezvous configuration string must be in format <key1>=<value1>,...,<keyN>=<valueN>."
-        hint = "Between two commas, and at each end, stands key=value."
+        hint = "There is no key. Write key=value, and a comma only between two of them."
     return ConfigError(message, config_str, key, (start, start + len(option)), hint)
 
 
