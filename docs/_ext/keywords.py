@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sphinx.application import Sphinx
 
-DISTRIBUTIONS = ("rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_scheduler", "rdzv_timer", "rdzv_torchrun")
+DISTRIBUTIONS = ("rdzv", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_scheduler", "rdzv_timer", "rdzv_torchrun")
 RAISES = re.compile(r"^ *([A-Z]\w*Error)\b.*: ", re.MULTILINE)
 
 
@@ -51,10 +51,12 @@ def shown_for(word: str, full_name: str) -> str:
 
 
 def names() -> Iterator[tuple[str, str]]:
-    """Every name that a distribution exports."""
+    """Every name that a distribution exports, at the distribution that made it."""
     for distribution in DISTRIBUTIONS:
-        for name in importlib.import_module(distribution).__all__:
-            yield name, f"{distribution}.{name}"
+        module = importlib.import_module(distribution)
+        for name in module.__all__:
+            if getattr(module, name).__module__.startswith(f"{distribution}."):
+                yield name, f"{distribution}.{name}"
 
 
 def members() -> Iterator[tuple[str, str]]:

@@ -34,12 +34,11 @@ class Reexports(SphinxDirective):
 
 
 def names_of(module: str) -> list[str]:
-    """The public names; of the original module the private ones too, which is what it is for."""
+    """The public names of others; of the original module the private ones too, which is what it is for."""
     loaded = importlib.import_module(module)
     if module == "rdzv.utils":
         return [*loaded.__all__, *sorted(name for name in vars(loaded) if name[0] == "_" and name[1] != "_")]
-    names: list[str] = loaded.__all__
-    return names
+    return [name for name in loaded.__all__ if not getattr(loaded, name).__module__.startswith(f"{module}.")]
 
 
 def kind_of(module: str, name: str) -> str:

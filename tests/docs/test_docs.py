@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import ipaddress
@@ -20,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 import jsonschema
 import pytest
 from rdzv._command import main
+from rdzv._ports import Taken
 from rdzv_hostmatch import MatchRule
 from rdzv_scheduler import _sources
 
@@ -52,6 +54,7 @@ NAMES = {
     "train-0.train": "10.0.0.11",
 }
 ADDRESSES = ("192.0.2.2", "10.1.0.10")
+TAKEN = {29402: Taken(by=("python3 (process 4711)",))}
 
 
 def getaddrinfo(host: str, *_: object, **__: object) -> list[tuple[Any, ...]]:
@@ -81,6 +84,9 @@ def node0() -> Iterator[None]:
         mock.patch("rdzv_hostmatch._match.is_own", lambda ip, patience: str(ip) in ADDRESSES),
         mock.patch("rdzv_hostmatch._probe.probe", return_value=None),
         mock.patch("rdzv._advice.source_address", source_address),
+        mock.patch("rdzv._addresses.of_this_machine", return_value=ADDRESSES),
+        mock.patch("rdzv._ports.state_of", lambda port: TAKEN.get(port)),
+        mock.patch("rdzv._resolver._read", lambda path: "nameserver 192.0.2.53" if "resolv" in path else ""),
     ):
         yield
 
@@ -169,23 +175,23 @@ def test_every_parameter_is_in_both_indexes() -> None:
 def test_every_warning_is_explained() -> None:
     """Each code that a source has is a term of the page of warnings, and the page has no other; so has the schema."""
     sources = [
-        ROOT / "packages" / "rdzv" / "src" / "rdzv" / "_advice.py",
+        *(ROOT / "packages" / "rdzv" / "src" / "rdzv" / f"_{name}.py" for name in ("advice", "options", "resolver")),
         ROOT / "packages" / "rdzv-hostmatch" / "src" / "rdzv_hostmatch" / "_warnings.py",
     ]
-    codes = {code for source in sources for code in re.findall(r'append\(\("([a-z-]+)",', source.read_text(encoding="utf-8"))}
-    codes |= {
-        code for source in sources for code in re.findall(r'^ +\("([a-z-]+)", f?"', source.read_text(encoding="utf-8"), re.M)
-    }
+    trees = [ast.parse(source.read_text(encoding="utf-8")) for source in sources]
+    tuples = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Tuple)]
+    words = {str(item.value) for node in tuples for item in node.elts if isinstance(item, ast.Constant)}
+    codes = {word for word in words if re.fullmatch("[a-z]+(-[a-z]+)+|loopback|wildcard", word)}
     page = (SITE / "reference" / "warnings.html").read_text(encoding="utf-8")
     assert set(re.findall(r'id="term-([a-z-]+)"', page)) == codes
-    assert set(schema()["properties"]["warnings"]["items"]["properties"]["code"]["examples"]) == codes
+    assert set(schema()["$defs"]["findings"]["items"]["properties"]["code"]["examples"]) == codes
 
 
 def test_every_option_of_the_command_is_explained() -> None:
     """The page of the command has what `--help` has."""
     page = (SITE / "reference" / "command.html").read_text(encoding="utf-8")
     source = (ROOT / "packages" / "rdzv" / "src" / "rdzv" / "_command.py").read_text(encoding="utf-8")
-    options = re.findall(r'add_argument\("(--[a-z]+)"', source)
+    options = re.findall(r' (?:add_argument|add)\("(--[a-z-]+)"', source)
     assert options
     assert all(f">{option}<" in page for option in options)
 

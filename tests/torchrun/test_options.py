@@ -70,7 +70,7 @@ def test_unknown_options() -> None:
 
 def test_rdzv_check_knows_the_same_options() -> None:
     """What `rdzv check --conf` takes for unknown is what this backend warns of."""
-    assert set(pytest.importorskip("rdzv._advice")._OPTIONS) == KNOWN
+    assert set(pytest.importorskip("rdzv._options").OPTIONS) == KNOWN
 
 
 @pytest.mark.parametrize(

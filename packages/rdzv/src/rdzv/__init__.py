@@ -1,12 +1,12 @@
-"""PyTorch's rendezvous helpers without PyTorch: the public names of the five distributions, in one place.
+"""PyTorch's rendezvous helpers without PyTorch: the public names of the five distributions, and the whole check, in one place.
 
 ``rdzv_scheduler`` knows where a job meets, ``rdzv_endpoint`` reads such a place from a text, ``rdzv_config`` the options,
-``rdzv_hostmatch`` decides whether this machine is the one, ``rdzv_timer`` keeps a heartbeat going. :mod:`rdzv.utils` has what
-PyTorch has, under its original names.
+``rdzv_hostmatch`` decides whether this machine is the one, ``rdzv_timer`` keeps a heartbeat going. :func:`check` is what the
+command ``rdzv check`` prints. :mod:`rdzv.utils` has what PyTorch has, under its original names.
 """
 
 # Python 3.15 loads each of these when a name of its is first used (PEP 810); older ones take no notice.
-__lazy_modules__: list[str] = ["rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_scheduler", "rdzv_timer"]
+__lazy_modules__: list[str] = ["rdzv._check", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_scheduler", "rdzv_timer"]
 
 from rdzv_config import (
     ConfigError,
@@ -29,6 +29,8 @@ from rdzv_hostmatch import (
 from rdzv_scheduler import Job, SchedulerError, expand_hostlist, job_of
 from rdzv_timer import MissedTick, PeriodicTimer, delay
 
+from ._check import Report, check
+
 __all__ = [
     "ConfigError",
     "EndpointError",
@@ -37,7 +39,9 @@ __all__ = [
     "MatchRule",
     "MissedTick",
     "PeriodicTimer",
+    "Report",
     "SchedulerError",
+    "check",
     "delay",
     "expand_hostlist",
     "format_rendezvous_config",

@@ -1,8 +1,9 @@
 """The command ``rdzv``: what the distributions decide, for a person or a script to read.
 
-``rdzv check ENDPOINT`` says whether this machine is the one that the endpoint means, why, and what may go wrong. Its exit
-status is 0 (this machine is the host), 1 (it is not), 2 (bad input), 3 (undecided) or 70 (the report cannot be written, or a
-fault of this program). SIGINT and SIGTERM end it at once, and a shell shows them as 130 and 143.
+``rdzv check ENDPOINT`` says whether this machine is the one that the endpoint means, why, and what may go wrong: it reads its
+arguments, asks :func:`rdzv.check`, and prints. Its exit status is 0 (this machine is the host), 1 (it is not), 2 (bad input),
+3 (undecided), 4 (with ``--strict``: the job cannot start so) or 70 (the report cannot be written, or a fault of this program).
+SIGINT and SIGTERM end it at once, and a shell shows them as 130 and 143.
 
 ``rdzv env`` prints where a job meets, from the environment of its scheduler, for ``eval`` in a shell. Its exit status is 0, 1
 (no scheduler has set anything), 2 (bad input, the environment included) or 70.
@@ -20,26 +21,40 @@ from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Any, NoReturn, TextIO
 
-_HOST, _NOT_HOST, _BAD_INPUT, _UNDECIDED, _FAULT = 0, 1, 2, 3, 70
-_NO_JOB = 1
-_SCHEMA = 1
+    from rdzv_config import ConfigError
+    from rdzv_endpoint import EndpointError
 
+    from ._check import Report
+
+_HOST, _NOT_HOST, _BAD_INPUT, _UNDECIDED, _PROBLEM, _FAULT = 0, 1, 2, 3, 4, 70
+_NO_JOB = 1
+
+_QUESTION = "Where does a distributed job meet, and is it here?"
+_ABOUT_CHECK = "Decide whether this machine is the one that an endpoint means, as torchrun would, and say why."
+_ABOUT_ENV = "Print where the job meets in which this runs, as its scheduler has it in the environment."
 _EXAMPLES = """\
 examples:
-  rdzv check "$(hostname):29400"                  is the store to be hosted here, and what would torchrun do?
-  rdzv check node0.cluster:29400 --nnodes 4       ... and what goes wrong with four nodes
-  rdzv check head.svc:29400 --wait 60             wait for a DNS record that is not there yet
-  rdzv check 203.0.113.7:29400 --probe            prove it through NAT, a virtual address or a ClusterIP
-  rdzv check node0:29400 --json | jq .answer      true, false or null
+  rdzv check "$(hostname):29400"               would this machine host the store?
+  rdzv check node0.cluster:29400 --nnodes 4    ... and what goes wrong with 4 nodes
+  rdzv check head.svc:29400 --wait 60          wait for a name that is to come
+  rdzv check 203.0.113.7:29400 --probe         prove it through NAT or a ClusterIP
+  rdzv check node0:29400 --json | jq .answer   true, false or null
+  rdzv check --nnodes=4 --rdzv-endpoint=node0:29400      as torchrun has it
+
+environment:
+  PET_RDZV_ENDPOINT, PET_RDZV_CONF and PET_NNODES are read as torchrun reads
+  them: they stand for what is not given. NO_COLOR switches colours off.
 
 exit status:
   0 this machine is the host   1 it is not   2 bad input   3 undecided
+  4 with --strict: there is a problem, so the job cannot start
   70 the report cannot be written, as on a full disk, or a fault of rdzv
   SIGINT and SIGTERM end it at once; a shell shows 130 and 143
 """
+_SEE_ALSO = "`rdzv check --help` has its options, examples, and the exit status."
 
 _ENV_EXAMPLES = """\
 examples:
@@ -102,9 +117,11 @@ class _Once(argparse.Action):
 
     given = False
 
-    def __call__(self, parser: object, namespace: argparse.Namespace, values: object, option_string: object = None) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option_string: str | None = None
+    ) -> None:
         if self.given:
-            raise argparse.ArgumentError(self, "it is given more than once; only one of its values could count")
+            parser.error(f"{option_string} is given more than once, and only one of its values could count. Give one.")
         self.given = True
         setattr(namespace, self.dest, values)
 
@@ -116,8 +133,25 @@ class _Parser(argparse.ArgumentParser):
         # From Python 3.14 on help has colours, and where FORCE_COLOR is set not only on a terminal.
         self.color = False
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:  # Said here, so that the usage is that of the command, not of the whole program.
+            self.error(self._unknown(unknown[0]))
+        return found, unknown
+
+    def _unknown(self, argument: str) -> str:
+        from difflib import get_close_matches
+
+        name = argument.partition("=")[0]
+        if not argument.startswith("-"):
+            return f"There is one argument too many: {argument!r}."
+        options = [word.strip("[]") for word in self.format_usage().split() if word.startswith("[-")]
+        nearest = get_close_matches(name, options, n=1)
+        return f"{name} is not an option of {self.prog}." + (f" Did you mean {nearest[0]}?" if nearest else "")
+
     def error(self, message: str) -> NoReturn:
-        _tell(f"{self.format_usage()}{self.prog}: error: {_escaped(message)}")
+        _complain(message.removeprefix("argument "))
+        _tell(self.format_usage(), end="")
         raise SystemExit(_BAD_INPUT)
 
     def print_help(self, file: object = None) -> NoReturn:
@@ -127,103 +161,118 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     # Asked for the width of the terminal, argparse would load several modules with each start, help or no help.
     raw = partial(argparse.RawDescriptionHelpFormatter, width=80)
-    question = "Where does a distributed job meet, and is it here?"
-    parser = _Parser(prog="rdzv", description=question, epilog=_EXAMPLES, formatter_class=raw)
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser = _Parser(prog="rdzv", description=_QUESTION, epilog=_SEE_ALSO, formatter_class=raw)
+    parser.add_argument("--version", "-V", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    about = "Decide whether this machine is the one that an endpoint means, as torchrun would, and say why."
-    check = commands.add_parser("check", help=about, description=about, epilog=_EXAMPLES, formatter_class=raw)
-    check.add_argument("endpoint", metavar="ENDPOINT", help="host[:port], as in torchrun --rdzv-endpoint")
-    check.add_argument("--conf", action=_Once, metavar="K=V,...", default="", help="options, as in torchrun --rdzv-conf")
-    check.add_argument(
-        "--nnodes", action=_Once, metavar="N", type=_nodes, help="number of nodes, N or MIN:MAX, as in torchrun --nnodes"
-    )
-    check.add_argument(
-        "--timeout", action=_Once, metavar="S", type=_seconds, default=15.0, help="seconds for all look-ups (15)"
-    )
-    check.add_argument(
-        "--wait", action=_Once, metavar="S", type=_seconds, default=0.0, help="seconds to wait for a name to appear (0)"
-    )
-    check.add_argument("--probe", action="store_true", help="where nothing else says yes, listen on the port and connect")
-    check.add_argument("--json", action="store_true", help="print one JSON object")
-    check.add_argument("--quiet", action="store_true", help="print nothing but errors; the exit status tells")
+    check = commands.add_parser("check", help=_ABOUT_CHECK, description=_ABOUT_CHECK, epilog=_EXAMPLES, formatter_class=raw)
     check.set_defaults(run=_check)
-    about = "Print where the job meets in which this runs, as its scheduler has it in the environment."
-    env = commands.add_parser("env", help=about, description=about, epilog=_ENV_EXAMPLES, formatter_class=raw)
-    formats = ("shell", "args", "json")
-    env.add_argument("--format", action=_Once, choices=formats, default="shell", help="for eval, as options, or as an object")
-    env.add_argument("--backend", action=_Once, metavar="NAME", default="rdzv", help="as in torchrun --rdzv-backend (rdzv)")
+    add = check.add_argument
+    add("endpoint", metavar="ENDPOINT", nargs="?", action=_Once, help="host[:port], as in torchrun --rdzv-endpoint")
+    add("--rdzv-endpoint", "--rdzv_endpoint", action=_Once, metavar="ENDPOINT", help="the same, as torchrun has it")
+    conf = ("--conf", "--rdzv-conf", "--rdzv_conf")
+    add(*conf, action=_Once, metavar="K=V,...", help="options, as in torchrun --rdzv-conf")
+    add("--nnodes", action=_Once, metavar="N", type=_nodes, help="number of nodes, N or MIN:MAX, as in torchrun --nnodes")
+    add("--timeout", action=_Once, metavar="S", type=_seconds, default=15.0, help="seconds for all look-ups (15)")
+    add("--wait", action=_Once, metavar="S", type=_seconds, default=0.0, help="seconds to wait for a name to appear (0)")
+    add("--probe", action="store_true", help="where nothing else says yes, listen on the port and connect")
+    add("--strict", action="store_true", help="end with 4 where a problem keeps the job from starting")
+    add("--json", "-j", action="store_true", help="print one JSON object")
+    add("--quiet", "-q", action="store_true", help="print nothing but problems and errors; the exit status tells")
+    env = commands.add_parser("env", help=_ABOUT_ENV, description=_ABOUT_ENV, epilog=_ENV_EXAMPLES, formatter_class=raw)
     env.set_defaults(run=_print_job)
+    add = env.add_argument
+    add(
+        "--format",
+        action=_Once,
+        choices=("shell", "args", "json"),
+        default="shell",
+        help="for eval, as options, or as an object",
+    )
+    add("--backend", action=_Once, metavar="NAME", default="rdzv", help="as in torchrun --rdzv-backend (rdzv)")
     return parser
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not seconds >= 0:
-        raise ValueError(text)
-    return seconds
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        if seconds >= 0:
+            return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds. Write one such as 60, without a unit.")
 
 
 def _nodes(text: str) -> int:
     least, colon, most = text.rpartition(":")
-    if not 0 < int(least if colon else most) <= int(most):
-        raise ValueError(text)
-    return int(most)
-
-
-_seconds.__name__, _nodes.__name__ = "number of seconds", "number of nodes"  # as argparse names them in its errors
+    with contextlib.suppress(ValueError):
+        if 0 < int(least if colon else most) <= int(most):
+            return int(most)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of nodes. Write one such as 4, or a range such as 2:4.")
 
 
 def _check(options: argparse.Namespace) -> int:
     from rdzv_config import ConfigError
-    from rdzv_endpoint import EndpointError, parse_rendezvous_endpoint
-    from rdzv_hostmatch import match_host
-
-    from . import _advice
+    from rdzv_endpoint import EndpointError
 
     try:
-        if not options.endpoint.strip():
-            raise EndpointError(options.endpoint, "host", (0, len(options.endpoint)), "Write the endpoint, host:port.")
-        host, port = parse_rendezvous_endpoint(options.endpoint, _advice.DEFAULT_PORT)
-        doubts = _advice.endpoint_warnings(options.endpoint, host, port) + _advice.config_warnings(options.conf)
+        endpoint, conf, nnodes = _with_environment(options)
+        report = _report(options, endpoint, conf, nnodes)
+    except argparse.ArgumentTypeError as error:
+        _complain(str(error))
+        return _BAD_INPUT
     except EndpointError as error:
-        _complain(str(error), error.hint, error.endpoint, error.span)
+        _complain_of_endpoint(error)
         return _BAD_INPUT
     except ConfigError as error:
-        _complain(str(error), error.hint, options.conf, error.span)
+        _complain_of_options(error)
         return _BAD_INPUT
-    if options.probe and port == 0:
-        _complain("A probe needs a port to connect to, and the endpoint says 0.", "Write the port that the job will use.")
-        return _BAD_INPUT
-
-    if options.wait and not options.quiet:
-        import logging
-
-        logging.basicConfig(level=logging.INFO, format="rdzv: %(message)s")
-    match = match_host(host, timeout=options.timeout, wait=options.wait, probe_port=port if options.probe else None)
-    doubts += _advice.match_warnings(match, options.nnodes)
-    report = {
-        "schema": _SCHEMA,
-        "endpoint": options.endpoint,
-        "host": host,
-        "port": port,
-        "answer": match.answer,
-        "rule": match.rule.name,
-        "reason": match.rule.value,
-        "addresses": match.addresses,
-        "local_address": match.local_address,
-        "machine_name": match.machine_name,
-        "local_addr": _advice.local_addr(match),
-        "probed": options.probe,
-        "warnings": [{"code": code, "text": text} for code, text in doubts],
-        "error": match.error,
-        "elapsed": match.elapsed,
-    }
+    if options.quiet or options.json:
+        for code, text in report.problems:
+            _complain(f"problem: {text} [{code}]")
     if not options.quiet:
-        written = _as_json(report) if options.json else _as_text(report)
+        written = _as_json(report.as_dict()) if options.json else _as_text(report)
         if _deliver("report", written, "With --quiet there is none, and the exit status tells."):
             return _FAULT
-    return {True: _HOST, False: _NOT_HOST, None: _UNDECIDED}[match.answer]
+    if options.strict and report.problems:
+        return _PROBLEM
+    return {True: _HOST, False: _NOT_HOST, None: _UNDECIDED}[report.answer]
+
+
+def _with_environment(options: argparse.Namespace) -> tuple[str, str, int | None]:
+    """The endpoint, the options and the number of nodes as given, or else as torchrun reads them from the environment.
+
+    Raises:
+        ArgumentTypeError: There is no endpoint, or there are two, or the number of nodes is none.
+    """
+    given = [text for text in (options.endpoint, options.rdzv_endpoint) if text is not None]
+    if len(given) > 1:
+        raise argparse.ArgumentTypeError(f"There are two endpoints, {given[0]!r} and {given[1]!r}. Give one.")
+    endpoint = given[0] if given else os.environ.get("PET_RDZV_ENDPOINT")
+    if not given and not endpoint:
+        raise argparse.ArgumentTypeError("There is no endpoint. Give one, such as node0:29400, or set PET_RDZV_ENDPOINT.")
+    conf = os.environ.get("PET_RDZV_CONF", "") if options.conf is None else options.conf
+    nodes = os.environ.get("PET_NNODES") if options.nnodes is None else None
+    try:
+        return endpoint or "", conf, _nodes(nodes) if nodes else options.nnodes
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"PET_NNODES: {error}") from error
+
+
+def _report(options: argparse.Namespace, endpoint: str, conf: str, nnodes: int | None) -> Report:
+    from ._check import check
+
+    asked = partial(check, endpoint, conf=conf, nnodes=nnodes, timeout=options.timeout, wait=options.wait, probe=options.probe)
+    if options.quiet:
+        return asked()
+    from ._progress import Progress
+
+    progress = Progress(
+        _escaped(endpoint),
+        timeout=options.timeout,
+        wait=options.wait,
+        on_terminal=_is_terminal(sys.stderr),
+        tell=partial(_tell, end=""),
+    )
+    with progress:
+        return asked()
 
 
 def _print_job(options: argparse.Namespace) -> int:
@@ -247,49 +296,51 @@ def _print_job(options: argparse.Namespace) -> int:
     return status
 
 
-def _as_json(report: Mapping[str, Any]) -> str:
+def _as_json(report: dict[str, object]) -> str:
     import json
 
-    return json.dumps(_as_unicode(report), indent=2)
+    return json.dumps(report, indent=2)
 
 
-def _as_unicode(value: Any) -> Any:
-    """The value with lone surrogates escaped. Python makes them of bytes that are not text; readers of JSON may refuse them."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(value, dict):
-        return {key: _as_unicode(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_as_unicode(item) for item in value]
-    return value
+def _as_text(report: Report) -> str:
+    from ._text import laid_out, lines_of
+
+    return laid_out(lines_of(report), coloured=_is_terminal(sys.stdout) and not os.environ.get("NO_COLOR"))
 
 
-def _as_text(report: Mapping[str, Any]) -> str:
-    verdict = {True: "yes", False: "no", None: "undecided"}[report["answer"]]
-    lines = [
-        ("endpoint", f"host {report['host']}, port {report['port']}"),
-        ("resolves to", ", ".join(report["addresses"])),
-        ("this machine", report["machine_name"]),
-        ("is the host", f"{verdict}: {report['reason']}"),
-        ("because of", report["local_address"]),
-        ("failure", report["error"]),
-        ("torchrun", report["local_addr"] and f"--local-addr={report['local_addr']}"),
-        *(("warning", warning["text"]) for warning in report["warnings"]),
-    ]
-    if report["answer"] is False and not report["probed"] and report["rule"] == "FOREIGN_ADDRESS":
-        lines.append(("note", "not probed; if something translates addresses on the way, --probe finds out"))
-    return "\n".join(f"{_escaped(label):<13} {_escaped(text)}" for label, text in lines if text)
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal that knows the codes of ANSI."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _complain(message: str, hint: str, text: str = "", span: tuple[int, int] | None = None) -> None:
-    """One message on stderr: what is wrong, the text with the bad part underlined, and what to do."""
-    lines = [f"rdzv: {_escaped(message)}"]
+def _complain_of_endpoint(error: EndpointError) -> None:
+    from rdzv_endpoint import EndpointError, parse_rendezvous_endpoint
+
+    more = ""
+    try:
+        parse_rendezvous_endpoint(error.endpoint, 0)
+    except EndpointError:  # PyTorch's text is about what the parser refuses, and not about what only a check refuses.
+        more = f"PyTorch's words: {error}"
+    _complain(error.hint, more, error.endpoint, error.span)
+
+
+def _complain_of_options(error: ConfigError) -> None:
+    config, span = error.config or "", error.span or (0, 0)
+    option = config[slice(*span)]
+    _complain(f"{option}: {error.hint}" if option else error.hint, str(error), config, span)
+
+
+def _complain(headline: str, more: str = "", text: str = "", span: tuple[int, int] | None = None) -> None:
+    """One message on stderr: what is wrong and what to do, the text with the bad part underlined, and what else there is."""
+    from ._text import columns, wrapped
+
+    lines = [f"rdzv: {wrapped(_escaped(headline), 6)}"]
     if span:
         start, end = span
         before, bad, after = map(_as_on_stderr, (text[:start], text[start:end], text[end:]))
-        lines += [f"  {before}{bad}{after}", f"  {' ' * _columns(before)}{'^' * max(1, _columns(bad))}"]
-    if hint:
-        lines.append(f"  {_escaped(hint)}")
+        lines += [f"  {before}{bad}{after}", f"  {' ' * columns(before)}{'^' * max(1, columns(bad))}"]
+    if more:
+        lines.append(f"  {wrapped(_escaped(more), 2)}")
     _tell("\n".join(lines))
 
 
@@ -333,13 +384,7 @@ def _as_on_stderr(text: str) -> str:
     return _escaped(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def _columns(text: str) -> int:
-    """How many columns of a terminal the text fills: a mark none, a wide character of East Asia two."""
-    from unicodedata import category, east_asian_width
-
-    return sum(0 if category(c) in ("Mn", "Me") else 1 + (east_asian_width(c) in "FW") for c in text)
-
-
 def _escaped(text: str) -> str:
-    """The text with whatever could move a cursor, or forge a line, escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    from ._text import escaped
+
+    return escaped(text)
