@@ -128,7 +128,8 @@ def test_who_listens_is_read_from_proc(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_cannot_be_read_is_empty(tmp_path: Path) -> None:
     """A process may be gone, or another user's."""
     missing = str(tmp_path / "missing")
-    assert (_ports._entries(missing), _ports._read(missing), _resolver._read(missing)) == ([], "", None)
+    assert (_ports._entries(missing), _ports._read(missing), _resolver._read(missing)) == ([], "", "")
+    assert _resolver._read(str(tmp_path)) is None
     (tmp_path / "file").write_bytes(b"a\xff")
     assert _resolver._read(str(tmp_path / "file")) == _ports._read(str(tmp_path / "file")) == "a\ufffd"
 
@@ -222,10 +223,11 @@ UNKNOWN, EMPTY, AGAIN = (
         (UNKNOWN, SERVER, "passwd: files\n", "name-not-found", "The name does not exist"),
         (UNKNOWN, SERVER, FILES, "no-name-server", "This machine looks names up in /etc/hosts only"),
         (UNKNOWN, NONE, None, "no-name-server", "/etc/resolv.conf names no name server."),
-        (AGAIN, None, None, "no-name-server", "/etc/resolv.conf names no name server."),
+        (AGAIN, "", None, "no-name-server", "/etc/resolv.conf names no name server."),
         (EMPTY, SERVER, None, "name-not-found", "The name late exists, but has no address."),
         (AGAIN, SERVER, None, "no-answer", "The name server (192.0.2.53) does not answer."),
         ("no answer to the look-up within 15 s", SERVER, None, "no-answer", "The name server (192.0.2.53) does not answer."),
+        (AGAIN, None, None, "no-answer", "The name server does not answer."),
         ("can't start new thread", NONE, None, "look-up-failed", "The look-up itself failed"),
     ],
 )
@@ -248,6 +250,6 @@ def test_who_has_waited_is_not_told_to_wait(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_where_name_servers_are_elsewhere_nothing_is_said_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows has no such file."""
-    monkeypatch.setattr(_resolver, "_read", lambda path: None)
+    monkeypatch.setattr(_resolver, "_read", lambda path: "")
     monkeypatch.setattr(sys, "platform", "win32")
     assert _resolver.why_unresolved("late", AGAIN, waited=False)[1].startswith("The name server does not answer.")

@@ -19,6 +19,9 @@ import signal
 import sys
 from functools import partial
 
+# Not put off: it is needed for the last complaint, when nothing more may be loaded.
+from ._text import columns, escaped, laid_out, lines_of, wrapped
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -265,7 +268,7 @@ def _report(options: argparse.Namespace, endpoint: str, conf: str, nnodes: int |
     from ._progress import Progress
 
     progress = Progress(
-        _escaped(endpoint),
+        escaped(endpoint),
         timeout=options.timeout,
         wait=options.wait,
         on_terminal=_is_terminal(sys.stderr),
@@ -303,8 +306,6 @@ def _as_json(report: dict[str, object]) -> str:
 
 
 def _as_text(report: Report) -> str:
-    from ._text import laid_out, lines_of
-
     return laid_out(lines_of(report), coloured=_is_terminal(sys.stdout) and not os.environ.get("NO_COLOR"))
 
 
@@ -332,15 +333,13 @@ def _complain_of_options(error: ConfigError) -> None:
 
 def _complain(headline: str, more: str = "", text: str = "", span: tuple[int, int] | None = None) -> None:
     """One message on stderr: what is wrong and what to do, the text with the bad part underlined, and what else there is."""
-    from ._text import columns, wrapped
-
-    lines = [f"rdzv: {wrapped(_escaped(headline), 6)}"]
+    lines = [f"rdzv: {wrapped(escaped(headline), 6)}"]
     if span:
         start, end = span
         before, bad, after = map(_as_on_stderr, (text[:start], text[start:end], text[end:]))
         lines += [f"  {before}{bad}{after}", f"  {' ' * columns(before)}{'^' * max(1, columns(bad))}"]
     if more:
-        lines.append(f"  {wrapped(_escaped(more), 2)}")
+        lines.append(f"  {wrapped(escaped(more), 2)}")
     _tell("\n".join(lines))
 
 
@@ -381,10 +380,4 @@ def _print(text: str, stream: TextIO | None, end: str = "\n") -> None:
 def _as_on_stderr(text: str) -> str:
     """The text escaped, also where the encoding of stderr lacks a character."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    return _escaped(text.encode(encoding, "backslashreplace").decode(encoding))
-
-
-def _escaped(text: str) -> str:
-    from ._text import escaped
-
-    return escaped(text)
+    return escaped(text.encode(encoding, "backslashreplace").decode(encoding))

@@ -57,13 +57,12 @@ def _kind(error: str) -> Literal["unknown", "empty", "silent"] | None:
 
 
 def _name_servers() -> list[str] | None:
-    """The addresses of the name servers; None where this system has them elsewhere."""
+    """The addresses of the name servers; None where they are not to be found out, or this system has them elsewhere."""
     import sys
 
     text = _read(_RESOLV_CONF)
-    if text is None:
-        # Without the file, libc asks a server on this machine.
-        return [] if sys.platform == "linux" else None
+    if text is None or not (text or sys.platform == "linux"):
+        return None
     words = [line.split() for line in text.splitlines()]
     return [entry[1] for entry in words if entry[:1] == ["nameserver"] and len(entry) > 1]
 
@@ -77,8 +76,11 @@ def _is_local_only() -> bool:
 
 
 def _read(path: str) -> str | None:
+    """The text of a file, none where there is no such file; None where nobody can know."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(_MOST_BYTES)
+    except FileNotFoundError:  # Then libc asks a server on this machine, as it does with an empty file.
+        return ""
     except OSError:
         return None
