@@ -507,7 +507,7 @@ def test_a_wait_is_reported_on_stderr() -> None:
     command = [sys.executable, "-c", LATE, "check", "late:1", "--wait", "600"]
     loud = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert loud.returncode == HOST
-    assert loud.stderr == "rdzv: waiting for late:1 to resolve: 0 s by now, 615 s at most\n"
+    assert loud.stderr == "rdzv: no answer yet about late:1: 0 s by now, 615 s at most\n"
     quiet = subprocess.run([*command, "--quiet"], capture_output=True, text=True, timeout=120)
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (HOST, "", "")
 

@@ -26,17 +26,16 @@ def test_lines_come_ever_more_seldom_but_on_a_terminal(on_terminal: bool, waits:
 
 
 @pytest.mark.parametrize(
-    ("host", "wait", "text"),
+    ("endpoint", "limit", "text"),
     [
-        ("late", 60, "rdzv: waiting for late to resolve: 12 s by now, 75 s at most"),
-        ("late", 0, "rdzv: no answer yet about late: 12 s by now, 15 s at most"),
-        ("late", float("inf"), "rdzv: waiting for late to resolve: 12 s by now, without an end"),
-        ("n" * 21, 0, f"rdzv: no answer yet about {'n' * 20}...: 12 s by now, 15 s at most"),
+        ("late:1", 75, "rdzv: no answer yet about late:1: 12 s by now, 75 s at most"),
+        ("late", float("inf"), "rdzv: no answer yet about late: 12 s by now, without an end"),
+        ("n" * 21, 99999, f"rdzv: no answer yet about {'n' * 20}...: 12 s by now, 99999 s at most"),
     ],
 )
-def test_a_line_says_for_what_how_long_and_until_when(host: str, wait: float, text: str) -> None:
-    """In 80 columns, however long the host."""
-    assert line(host, 12.3, 15, wait) == text
+def test_a_line_says_about_what_how_long_and_until_when(endpoint: str, limit: float, text: str) -> None:
+    """In 80 columns, however long the endpoint."""
+    assert line(endpoint, 12.3, limit) == text
     assert len(text) < 80
 
 
@@ -59,14 +58,14 @@ def test_a_terminal_has_one_line_that_is_removed_at_the_end(
         said.set()
 
     monkeypatch.setattr(_progress, "pauses", lambda **_: iter([0.0]))
-    with Progress("late", timeout=15, wait=0, on_terminal=on_terminal, tell=tell):
+    with Progress("late", limit=15, waits=False, on_terminal=on_terminal, tell=tell):
         said.wait()
     assert texts == told
 
 
 def test_what_is_soon_over_is_not_mentioned() -> None:
     """Nothing is written, and nothing is removed."""
-    with Progress("late", timeout=15, wait=0, on_terminal=True, tell=pytest.fail):
+    with Progress("late", limit=15, waits=False, on_terminal=True, tell=pytest.fail):
         pass
 
 
@@ -77,5 +76,5 @@ def test_without_a_thread_nobody_sees_the_progress(monkeypatch: pytest.MonkeyPat
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with Progress("late", timeout=15, wait=0, on_terminal=True, tell=pytest.fail):
+    with Progress("late", limit=15, waits=False, on_terminal=True, tell=pytest.fail):
         pass

@@ -269,8 +269,8 @@ def _report(options: argparse.Namespace, endpoint: str, conf: str, nnodes: int |
 
     progress = Progress(
         escaped(endpoint),
-        timeout=options.timeout,
-        wait=options.wait,
+        limit=options.timeout + options.wait,
+        waits=options.wait > 0,
         on_terminal=_is_terminal(sys.stderr),
         tell=partial(_tell, end=""),
     )

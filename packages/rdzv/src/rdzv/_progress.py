@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator
 
-_LONGEST_HOST = 20
+_LONGEST = 20
 
 
 def pauses(*, on_terminal: bool, waits: bool) -> Iterator[float]:
@@ -23,21 +23,20 @@ def pauses(*, on_terminal: bool, waits: bool) -> Iterator[float]:
     return chain((1.0, 2.0, 5.0, 10.0) if waits else (2.0, 5.0, 10.0), repeat(30.0))
 
 
-def line(host: str, elapsed: float, timeout: float, wait: float) -> str:
+def line(endpoint: str, elapsed: float, limit: float) -> str:
     """What is waited for, how long by now, and until when."""
-    shown = host if len(host) <= _LONGEST_HOST else f"{host[:_LONGEST_HOST]}..."
-    what = f"waiting for {shown} to resolve" if wait else f"no answer yet about {shown}"
-    until = f"{wait + timeout:.0f} s at most" if wait + timeout < float("inf") else "without an end"
-    return f"rdzv: {what}: {elapsed:.0f} s by now, {until}"
+    shown = endpoint if len(endpoint) <= _LONGEST else f"{endpoint[:_LONGEST]}..."
+    until = f"{limit:.0f} s at most" if limit < float("inf") else "without an end"
+    return f"rdzv: no answer yet about {shown}: {elapsed:.0f} s by now, {until}"
 
 
 class Progress:
     """A context in which something may take long; ``tell`` prints a text as it is."""
 
-    def __init__(self, host: str, *, timeout: float, wait: float, on_terminal: bool, tell: Callable[[str], object]) -> None:
-        self._host = host
-        self._timeout = timeout
-        self._wait = wait
+    def __init__(self, endpoint: str, *, limit: float, waits: bool, on_terminal: bool, tell: Callable[[str], object]) -> None:
+        self._endpoint = endpoint
+        self._limit = limit
+        self._waits = waits
         self._on_terminal = on_terminal
         self._tell = tell
         self._shown = False
@@ -61,9 +60,9 @@ class Progress:
 
     def _run(self) -> None:
         started = monotonic()
-        for pause in pauses(on_terminal=self._on_terminal, waits=self._wait > 0):
+        for pause in pauses(on_terminal=self._on_terminal, waits=self._waits):
             if self._end.wait(pause):
                 return
             self._shown = True
-            text = line(self._host, monotonic() - started, self._timeout, self._wait)
+            text = line(self._endpoint, monotonic() - started, self._limit)
             self._tell(f"\r{text}\x1b[K" if self._on_terminal else f"{text}\n")
