@@ -18,6 +18,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
+    "sphinx_copybutton",
     "deviations_table",
     "keywords",
     "prose_docstrings",
@@ -42,6 +43,11 @@ add_module_names = False
 toc_object_entries_show_parents = "hide"
 # These are the examples of docstrings. Blocks in pages are run by tests/docs, with a made-up machine.
 doctest_global_setup = "from rdzv import *"
+
+# What is copied is what one types: the commands of a session without the prompt, and without what they print.
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
+copybutton_line_continuation_character = "\\"
 
 html_theme = "furo"
 html_title = f"rdzv {release}"

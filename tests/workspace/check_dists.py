@@ -75,6 +75,7 @@ def check_contents(file: Path) -> None:
     modules = {
         path.relative_to(package / "src").as_posix() for path in package.glob("src/**/*") if path.suffix in (".py", ".typed")
     }
+    shared = {path.relative_to(package).as_posix() for path in package.glob("share/**/*") if path.is_file()}
     if file.suffix == ".whl":
         with zipfile.ZipFile(file) as wheel:
             names = wheel.namelist()
@@ -82,6 +83,7 @@ def check_contents(file: Path) -> None:
         if re.search(r"^\[project\.(scripts|entry-points)\b", (package / "pyproject.toml").read_text(encoding="utf-8"), re.M):
             metadata.append("entry_points.txt")
         expected = modules | {f"{distribution}-{version}.dist-info/{name}" for name in metadata}
+        expected |= {f"{distribution}-{version}.data/data/{name}" for name in shared}
         if size(file) > MOST_BYTES and distribution in LEAVES:
             raise SystemExit(f"{file.name} has {size(file)} bytes, more than {MOST_BYTES}")
     else:
@@ -89,7 +91,7 @@ def check_contents(file: Path) -> None:
             names = [member.name for member in sdist if member.isfile()]  # a link would lead nowhere
         folder = ROOT / "tests" / package.name.removeprefix("rdzv-")
         tests = {path.relative_to(ROOT).as_posix() for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
-        inside = {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml", "tests/conftest.py", *tests}
+        inside = {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml", "tests/conftest.py", *tests, *shared}
         inside |= {f"src/{name}" for name in modules}
         expected = {f"{distribution}-{version}/{name}" for name in inside}
     if sorted(names) != sorted(expected):

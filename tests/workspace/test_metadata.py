@@ -64,7 +64,8 @@ def test_an_sdist_has_the_tests_of_its_distribution(root: Path, projects: Projec
     """By a link beside its pyproject.toml: a path above that does not exist in the unpacked sdist, where a build would fail."""
     for folder, project in projects.items():
         tests = ["tests/conftest.py", f"tests/{folder.removeprefix('rdzv-')}"]
-        assert project["tool"]["hatch"]["build"]["targets"]["sdist"]["only-include"] == ["src", *tests]
+        shared = [name for name in ("share",) if (root / "packages" / folder / name).exists()]
+        assert project["tool"]["hatch"]["build"]["targets"]["sdist"]["only-include"] == [*shared, "src", *tests]
         assert (root / "packages" / folder / "tests").readlink() == Path("../../tests")
         assert all((root / path).exists() for path in tests)
 

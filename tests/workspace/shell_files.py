@@ -1,0 +1,51 @@
+"""Make the manual page and the completions of the command from its parser: ``python shell_files.py`` writes them.
+
+They are made before a release, and are files like others from then on, so that neither building nor running needs what makes
+them: argparse-manpage and shtab. A test holds them equal to the parser.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SHARE = Path(__file__).parents[2] / "packages" / "rdzv" / "share"
+COMPLETIONS = {
+    "bash": "bash-completion/completions/rdzv",
+    "fish": "fish/vendor_completions.d/rdzv.fish",
+    "zsh": "zsh/site-functions/_rdzv",
+}
+MANUAL = "man/man1/rdzv.1"
+
+
+def made() -> dict[str, str]:
+    """The text of each file, by its path below ``share``."""
+    import shtab
+    from rdzv._command import _parser
+
+    files = {path: shtab.complete(_parser(), shell) for shell, path in COMPLETIONS.items()}
+    return {**files, MANUAL: manual()}
+
+
+def manual() -> str:
+    """The manual page, in roff. The version and the date are left out: a page does not change because time passes."""
+    from argparse_manpage.manpage import Manpage
+    from rdzv import _command
+
+    parser = _command._parser()
+    parser.epilog = None  # It refers to what the page has itself.
+    page = Manpage(parser, format="single-commands-section")
+    page.description, page.source, page.manual, page.date = "does a rendezvous endpoint mean this machine?", "rdzv", "rdzv", ""
+    for section in _command._EXAMPLES.strip().split("\n\n"):
+        heading, _, lines = section.partition(":\n")
+        page.add_section(heading, ">", f".nf\n{lines}\n.fi".replace("\\", "\\e").replace("-", "\\-"))
+    return str(page)
+
+
+def main() -> None:
+    for path, text in made().items():
+        (SHARE / path).parent.mkdir(parents=True, exist_ok=True)
+        (SHARE / path).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
