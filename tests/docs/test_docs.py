@@ -266,6 +266,15 @@ def test_the_search_knows_the_names() -> None:
     assert "match_host" in index
 
 
+@pytest.mark.parametrize("word", ["master_addr", "60000ms", "gaierror", "eaddrinus", "rendezvousconnectionerror"])
+def test_the_search_finds_what_torchrun_prints(word: str) -> None:
+    """As the search keeps it: in lower case, without an ending."""
+    text = (SITE / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
+    pages = index["terms"][word]
+    assert index["docnames"].index("troubleshooting") in (pages if isinstance(pages, list) else [pages])
+
+
 # --- the schema of `rdzv check --json`
 
 
