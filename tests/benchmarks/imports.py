@@ -25,6 +25,7 @@ from upstream import Upstream
 _PACKAGES = ("rdzv_endpoint", "rdzv_config", "rdzv_hostmatch", "rdzv_timer", "rdzv_scheduler", "rdzv")
 _ROUNDS = 41
 _USED = "import rdzv.utils, and use every name"
+_CHECK = '; from rdzv._command import main; sys.argv = ["rdzv", "check", "localhost", "--quiet"]; main()'
 # What a process asks first, and how it writes that.
 _FIRST_QUESTIONS = {
     "localhost": "'localhost'",
@@ -62,6 +63,7 @@ def findings(upstream: Upstream | None) -> Findings:
         found = Findings("Import, whole process")
         found.rows += _cost(stage, names)
         found.rows += _first_questions(stage, names)
+        found.rows.append(_cost_of_a_check(stage))
         found.rows += _modules(stage, names)
         found.rows += _memory(stage, names)
     return found
@@ -142,6 +144,19 @@ def _first_questions(stage: Path, names: list[str]) -> list[Row]:
         ours, *theirs = samples
         rows.append(compared(f"import, and first question: {what}", theirs[0] if theirs else None, ours, Budget(1.0)))
     return rows
+
+
+def _cost_of_a_check(stage: Path) -> Row:
+    """A whole check beside a bare interpreter, both with all of `site`, as a script would start them."""
+    start = [sys.executable, "-I", "-c"]
+    commands = {"bare": [*start, "pass"], "check": [*start, f"import sys; sys.path.insert(0, {str(stage)!r}){_CHECK}"]}
+    samples: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(_ROUNDS):
+        for name, command in commands.items():
+            samples[name].append(_process_seconds(command))
+    ratio = median_ratio(samples["check"], samples["bare"])
+    took = statistics.median(samples["check"])
+    return Row("rdzv check localhost --quiet", None, took, "s", ratio, Budget(3.0), "ratio to a bare interpreter")
 
 
 def _modules(stage: Path, names: list[str]) -> list[Row]:

@@ -6,6 +6,7 @@ them: argparse-manpage and shtab. A test holds them equal to the parser.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 SHARE = Path(__file__).parents[2] / "packages" / "rdzv" / "share"
@@ -20,10 +21,22 @@ MANUAL = "man/man1/rdzv.1"
 def made() -> dict[str, str]:
     """The text of each file, by its path below ``share``."""
     import shtab
-    from rdzv._command import _parser
 
-    files = {path: shtab.complete(_parser(), shell) for shell, path in COMPLETIONS.items()}
+    files = {path: shtab.complete(parser(), shell) for shell, path in COMPLETIONS.items()}
     return {**files, MANUAL: manual()}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's, with a help for each of its commands: shtab passes over those without, and a start is faster without."""
+    from rdzv import _command
+
+    parser = _command._parser()
+    parser.epilog = None  # It refers to what is written here.
+    commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    for name, command in commands.choices.items():
+        about = " ".join(command.description.split())
+        commands._choices_actions.append(commands._ChoicesPseudoAction(name, (), about))
+    return parser
 
 
 def manual() -> str:
@@ -31,9 +44,7 @@ def manual() -> str:
     from argparse_manpage.manpage import Manpage
     from rdzv import _command
 
-    parser = _command._parser()
-    parser.epilog = None  # It refers to what the page has itself.
-    page = Manpage(parser, format="single-commands-section")
+    page = Manpage(parser(), format="single-commands-section")
     page.description, page.source, page.manual, page.date = "does a rendezvous endpoint mean this machine?", "rdzv", "rdzv", ""
     for section in _command._EXAMPLES.strip().split("\n\n"):
         heading, _, lines = section.partition(":\n")

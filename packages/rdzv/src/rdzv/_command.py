@@ -12,7 +12,6 @@ SIGINT and SIGTERM end it at once, and a shell shows them as 130 and 143.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import os
 import signal
@@ -36,8 +35,15 @@ _HOST, _NOT_HOST, _BAD_INPUT, _UNDECIDED, _PROBLEM, _FAULT = 0, 1, 2, 3, 4, 70
 _NO_JOB = 1
 
 _QUESTION = "Where does a distributed job meet, and is it here?"
-_ABOUT_CHECK = "Decide whether this machine is the one that an endpoint means, as torchrun would, and say why."
-_ABOUT_ENV = "Print where the job meets in which this runs, as its scheduler has it in the environment."
+_ABOUT_CHECK = """\
+Decide whether this machine is the one that an endpoint means, as
+torchrun would, and say why, and what will go wrong."""
+_ABOUT_ENV = """\
+Print where the job meets in which this runs, as its scheduler has
+it in the environment."""
+_COMMANDS = "\n".join(
+    f"{name:<6} {about}".replace("\n", "\n       ") for name, about in (("check", _ABOUT_CHECK), ("env", _ABOUT_ENV))
+)
 _EXAMPLES = """\
 examples:
   rdzv check "$(hostname):29400"               would this machine host the store?
@@ -75,10 +81,10 @@ exit status:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, those of the process by default, and return its exit status."""
-    with contextlib.suppress(ValueError):  # On another thread than the main one signals are not ours.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as behind a script's "&"
-                signal.signal(number, _end)
+    try:  # noqa: SIM105  # contextlib would cost each start more than this whole module
+        _handle_signals()
+    except ValueError:  # On another thread than the main one signals are not ours.
+        pass
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -91,6 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         # What could not be logged would be tried again at exit, and end it with a status of Python's own.
         _tell("", end="")
+
+
+def _handle_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as behind a script's "&"
+            signal.signal(number, _end)
 
 
 def _end(signum: int, frame: object) -> NoReturn:
@@ -109,9 +121,10 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version
 
-        found = None
-        with contextlib.suppress(Exception):  # For damaged metadata each Python has an error of its own.
+        try:
             found = version("rdzv")
+        except Exception:  # noqa: BLE001  # for damaged metadata each Python has an error of its own
+            found = None
         raise SystemExit(_deliver("version", f"rdzv {found or '(version unknown: no package metadata found)'}"))
 
 
@@ -162,52 +175,60 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    # Asked for the width of the terminal, argparse would load several modules with each start, help or no help.
+    # What formats help asks for the terminal's width, and on Python 3.14 for its colours, which loads a dozen modules. argparse
+    # makes it with each start, help or no help, unless arguments are in groups, the program is named, and commands have no
+    # help.
     raw = partial(argparse.RawDescriptionHelpFormatter, width=80)
-    parser = _Parser(prog="rdzv", description=_QUESTION, epilog=_SEE_ALSO, formatter_class=raw)
-    parser.add_argument("--version", "-V", action=_Version, nargs=0, help="print the version")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    check = commands.add_parser("check", help=_ABOUT_CHECK, description=_ABOUT_CHECK, epilog=_EXAMPLES, formatter_class=raw)
+    parser = _Parser(prog="rdzv", description=_QUESTION, epilog=_SEE_ALSO, formatter_class=raw, add_help=False)
+    add = parser.add_argument_group("options").add_argument
+    add("--help", "-h", action="help", help="print this help")
+    add("--version", "-V", action=_Version, nargs=0, help="print the version")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, prog="rdzv", title="commands", description=_COMMANDS)
+    check = commands.add_parser("check", description=_ABOUT_CHECK, epilog=_EXAMPLES, formatter_class=raw, add_help=False)
     check.set_defaults(run=_check)
-    add = check.add_argument
+    add = check.add_argument_group("what to check").add_argument
     add("endpoint", metavar="ENDPOINT", nargs="?", action=_Once, help="host[:port], as in torchrun --rdzv-endpoint")
     add("--rdzv-endpoint", "--rdzv_endpoint", action=_Once, metavar="ENDPOINT", help="the same, as torchrun has it")
     conf = ("--conf", "--rdzv-conf", "--rdzv_conf")
     add(*conf, action=_Once, metavar="K=V,...", help="options, as in torchrun --rdzv-conf")
     add("--nnodes", action=_Once, metavar="N", type=_nodes, help="number of nodes, N or MIN:MAX, as in torchrun --nnodes")
+    add = check.add_argument_group("how to check it").add_argument
     add("--timeout", action=_Once, metavar="S", type=_seconds, default=15.0, help="seconds for all look-ups (15)")
     add("--wait", action=_Once, metavar="S", type=_seconds, default=0.0, help="seconds to wait for a name to appear (0)")
     add("--probe", action="store_true", help="where nothing else says yes, listen on the port and connect")
+    add = check.add_argument_group("what to print").add_argument
     add("--strict", action="store_true", help="end with 4 where a problem keeps the job from starting")
     add("--json", "-j", action="store_true", help="print one JSON object")
     add("--quiet", "-q", action="store_true", help="print nothing but problems and errors; the exit status tells")
-    env = commands.add_parser("env", help=_ABOUT_ENV, description=_ABOUT_ENV, epilog=_ENV_EXAMPLES, formatter_class=raw)
+    add("--help", "-h", action="help", help="print this help")
+    env = commands.add_parser("env", description=_ABOUT_ENV, epilog=_ENV_EXAMPLES, formatter_class=raw, add_help=False)
     env.set_defaults(run=_print_job)
-    add = env.add_argument
-    add(
-        "--format",
-        action=_Once,
-        choices=("shell", "args", "json"),
-        default="shell",
-        help="for eval, as options, or as an object",
-    )
+    add = env.add_argument_group("what to print").add_argument
+    formats = ("shell", "args", "json")
+    add("--format", action=_Once, choices=formats, default="shell", help="for eval, as options, or as an object")
     add("--backend", action=_Once, metavar="NAME", default="rdzv", help="as in torchrun --rdzv-backend (rdzv)")
+    add("--help", "-h", action="help", help="print this help")
     return parser
 
 
 def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
+    try:
         seconds = float(text)
-        if seconds >= 0:
-            return seconds
+    except ValueError:
+        seconds = -1.0
+    if seconds >= 0:
+        return seconds
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds. Write one such as 60, without a unit.")
 
 
 def _nodes(text: str) -> int:
     least, colon, most = text.rpartition(":")
-    with contextlib.suppress(ValueError):
-        if 0 < int(least if colon else most) <= int(most):
-            return int(most)
+    try:
+        lowest, highest = int(least if colon else most), int(most)
+    except ValueError:
+        lowest, highest = 0, 0
+    if 0 < lowest <= highest:
+        return highest
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of nodes. Write one such as 4, or a range such as 2:4.")
 
 
@@ -357,8 +378,10 @@ def _deliver(what: str, text: str, hint: str = "") -> int:
 
 def _tell(text: str, end: str = "\n") -> None:
     """Print to stderr; where nobody can be told, the exit status tells."""
-    with contextlib.suppress(OSError):
+    try:  # noqa: SIM105  # as above
         _print(text, sys.stderr, end)
+    except OSError:
+        pass
 
 
 def _print(text: str, stream: TextIO | None, end: str = "\n") -> None:

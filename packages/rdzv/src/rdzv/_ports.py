@@ -25,7 +25,6 @@ class Taken:
 
 def state_of(port: int) -> Taken | None:
     """What keeps this machine from listening on a port; None where nothing does, or nobody can know."""
-    import errno
     import os
     import socket
 
@@ -38,6 +37,8 @@ def state_of(port: int) -> Taken | None:
                     trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 trial.bind((wildcard, port))
         except OSError as error:
+            import errno
+
             if error.errno == errno.EADDRINUSE:
                 return Taken(by=tuple(_who_listens(port)))
             if error.errno == errno.EACCES:

@@ -56,10 +56,9 @@ set -g _shtab_rdzv_opts_with_value --backend --conf --format --nnodes --rdzv-con
 complete -c rdzv -e
 complete -c rdzv -f
 
-complete -c rdzv -n _shtab_rdzv_using -s h -l help -d 'show this help message and exit'
+complete -c rdzv -n _shtab_rdzv_using -l help -s h -d 'print this help'
 complete -c rdzv -n _shtab_rdzv_using -l version -s V -d 'print the version'
-complete -c rdzv -n '_shtab_rdzv_using; and test $_shtab_rdzv_npos -eq 0' -a check -d 'Decide whether this machine is the one that an endpoint means, as torchrun would, and say why.'
-complete -c rdzv -n '_shtab_rdzv_using check' -s h -l help -d 'show this help message and exit'
+complete -c rdzv -n '_shtab_rdzv_using; and test $_shtab_rdzv_npos -eq 0' -a check -d 'Decide whether this machine is the one that an endpoint means, as'
 complete -c rdzv -n '_shtab_rdzv_using check' -l rdzv-endpoint -l rdzv_endpoint -x -d 'the same, as torchrun has it'
 complete -c rdzv -n '_shtab_rdzv_using check' -l conf -l rdzv-conf -l rdzv_conf -x -d 'options, as in torchrun --rdzv-conf'
 complete -c rdzv -n '_shtab_rdzv_using check' -l nnodes -x -d 'number of nodes, N or MIN:MAX, as in torchrun --nnodes'
@@ -69,7 +68,8 @@ complete -c rdzv -n '_shtab_rdzv_using check' -l probe -d 'where nothing else sa
 complete -c rdzv -n '_shtab_rdzv_using check' -l strict -d 'end with 4 where a problem keeps the job from starting'
 complete -c rdzv -n '_shtab_rdzv_using check' -l json -s j -d 'print one JSON object'
 complete -c rdzv -n '_shtab_rdzv_using check' -l quiet -s q -d 'print nothing but problems and errors; the exit status tells'
-complete -c rdzv -n '_shtab_rdzv_using; and test $_shtab_rdzv_npos -eq 0' -a env -d 'Print where the job meets in which this runs, as its scheduler has it in the environment.'
-complete -c rdzv -n '_shtab_rdzv_using env' -s h -l help -d 'show this help message and exit'
+complete -c rdzv -n '_shtab_rdzv_using check' -l help -s h -d 'print this help'
+complete -c rdzv -n '_shtab_rdzv_using; and test $_shtab_rdzv_npos -eq 0' -a env -d 'Print where the job meets in which this runs, as its scheduler has'
 complete -c rdzv -n '_shtab_rdzv_using env' -l format -xka "shell args json" -d 'for eval, as options, or as an object'
 complete -c rdzv -n '_shtab_rdzv_using env' -l backend -x -d 'as in torchrun --rdzv-backend (rdzv)'
+complete -c rdzv -n '_shtab_rdzv_using env' -l help -s h -d 'print this help'
