@@ -195,7 +195,7 @@ def test_a_check_loads_nothing_that_it_does_not_need(sources: Path) -> None:
                 "usage: rdzv check [--rdzv-endpoint ENDPOINT]",
                 "Decide whether this machine is the one that an endpoint means, as torchrun would,",
                 "ENDPOINT host[:port], as in torchrun --rdzv-endpoint",
-                "--rdzv-endpoint ENDPOINT, --rdzv_endpoint ENDPOINT the same, as torchrun has it",
+                "--rdzv_endpoint ENDPOINT the same, as torchrun has it",
                 "options, as in torchrun --rdzv-conf",
                 "--strict end with 4 where a problem keeps the job from starting",
                 "--nnodes N number of nodes, N or MIN:MAX, as in torchrun --nnodes",

@@ -129,7 +129,7 @@ REFUSED = [
         "check node0 --conf is_host=1 --conf timeout=3",
         "--conf is given more than once, and only one of its values could count. Give one.",
     ),
-    ("node0:29400", "COMMAND: invalid choice: 'node0:29400' (choose from 'check', 'env')"),
+    ("node0:29400", "There is no such command. Is `rdzv check ENDPOINT` or `rdzv env` meant?"),
 ]
 
 

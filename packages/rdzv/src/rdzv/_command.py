@@ -166,6 +166,8 @@ class _Parser(argparse.ArgumentParser):
         return f"{name} is not an option of {self.prog}." + (f" Did you mean {nearest[0]}?" if nearest else "")
 
     def error(self, message: str) -> NoReturn:
+        if message.startswith("argument COMMAND: invalid choice"):
+            message = "There is no such command. Is `rdzv check ENDPOINT` or `rdzv env` meant?"
         _complain(message.removeprefix("argument "))
         _tell(self.format_usage(), end="")
         raise SystemExit(_BAD_INPUT)
