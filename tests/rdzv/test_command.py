@@ -120,6 +120,7 @@ def test_bad_input_is_underlined_where_it_is_bad(rdzv: Any, arguments: list[str]
 def test_help_and_version(rdzv: Any) -> None:
     """Each help is about its own command; examples and the exit status belong to check."""
     assert "examples:" in rdzv("check", "--help").out
+    assert max(map(len, rdzv("check", "--help").out.splitlines())) <= 80
     assert "examples:" not in rdzv("--help").out
     assert rdzv("--version").out == rdzv("-V").out == f"rdzv {version('rdzv')}\n"
 
@@ -312,6 +313,18 @@ def test_a_terminal_sees_colours(
         rdzv("check", *arguments)
     assert re.findall(r"\x1b.*?\x1b\[0m", terminal.getvalue()) == coloured
     assert "\x1b" not in rdzv("check", *arguments).out
+
+
+@pytest.mark.parametrize(("environment", "knows"), [({}, False), ({"WT_SESSION": "1"}, True)])
+def test_old_terminals_of_windows_see_no_colours(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], knows: bool
+) -> None:
+    """They would show the codes themselves; Windows Terminal tells that it knows them."""
+    monkeypatch.delenv("WT_SESSION", raising=False)
+    monkeypatch.setattr(sys, "platform", "win32")
+    for name, text in environment.items():
+        monkeypatch.setenv(name, text)
+    assert _command._is_terminal(Terminal()) is knows
 
 
 def test_what_a_stream_cannot_print_is_escaped_and_all_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ ANSWERED = [
     ("check 203.0.113.9 --conf is_host=1", NOT_HOST, FOREIGN, "warning:is-host-given hint:not-probed"),
     ("check node0 --conf timeout=1500", HOST, OWN_NAME, "warning:unused-option warning:own-name-loopback"),
     ("check node0 --conf joint_timeout=90", HOST, OWN_NAME, "warning:unknown-option warning:own-name-loopback"),
+    ("check --nnodes=1 --nproc_per_node 8 --rdzv-backend=c10d --rdzv-id=1 --rdzv_endpoint=node0:29400", HOST, OWN_NAME, ""),
     (
         "check --rdzv-endpoint=node0:29400 --rdzv_conf=is_host=1 --nnodes=1:2",
         HOST,
@@ -108,6 +109,7 @@ REFUSED = [
     ("check node0:0 --probe", "A probe needs a port to connect to, and this one is 0. Write the port that the job will use."),
     ("check node0 node1", "There is one argument too many: 'node1'."),
     ("check node0 --rdzv-endpoint node0", "There are two endpoints, 'node0' and 'node0'. Give one."),
+    ("check --rdzv-endpoint=node0 train.py", "There are two endpoints, 'train.py' and 'node0'. Give one."),
     ("check --nodes 4 node0", "--nodes is not an option of rdzv check. Did you mean --nnodes?"),
     ("check node0 --js", "--js is not an option of rdzv check. Did you mean --json?"),
     ("check node0 --nnodes two", "--nnodes: 'two' is not a number of nodes. Write one such as 4, or a range such as 2:4."),

@@ -35,6 +35,8 @@ _HOST, _NOT_HOST, _BAD_INPUT, _UNDECIDED, _PROBLEM, _FAULT = 0, 1, 2, 3, 4, 70
 _NO_JOB = 1
 
 _QUESTION = "Where does a distributed job meet, and is it here?"
+# Options of torchrun that change nothing about the endpoint; they are taken so that a command line can be pasted.
+_PASTED = ("rdzv-backend", "rdzv-id", "nproc-per-node", "max-restarts", "local-addr")
 _ABOUT_CHECK = """\
 Decide whether this machine is the one that an endpoint means, as
 torchrun would, and say why, and what will go wrong."""
@@ -46,12 +48,13 @@ _COMMANDS = "\n".join(
 )
 _EXAMPLES = """\
 examples:
-  rdzv check "$(hostname):29400"               would this machine host the store?
-  rdzv check node0.cluster:29400 --nnodes 4    ... and what goes wrong with 4 nodes
-  rdzv check head.svc:29400 --wait 60          wait for a name that is to come
-  rdzv check 203.0.113.7:29400 --probe         prove it through NAT or a ClusterIP
-  rdzv check node0:29400 --json | jq .answer   true, false or null
-  rdzv check --nnodes=4 --rdzv-endpoint=node0:29400      as torchrun has it
+  rdzv check "$(hostname):29400"              would this machine host the store?
+  rdzv check node0.cluster:29400 --nnodes 4   what goes wrong with four nodes?
+  rdzv check head.svc:29400 --wait 60         wait for a name that is to come
+  rdzv check 203.0.113.7:29400 --probe        prove it through NAT, a ClusterIP
+  rdzv check node0:29400 --json | jq .answer  true, false or null
+  rdzv check --nnodes=4 --rdzv-backend=c10d --rdzv-endpoint=node0:29400
+                                              what torchrun was given, pasted
 
 environment:
   PET_RDZV_ENDPOINT, PET_RDZV_CONF and PET_NNODES are read as torchrun reads
@@ -194,6 +197,8 @@ def _parser() -> argparse.ArgumentParser:
     conf = ("--conf", "--rdzv-conf", "--rdzv_conf")
     add(*conf, action=_Once, metavar="K=V,...", help="options, as in torchrun --rdzv-conf")
     add("--nnodes", action=_Once, metavar="N", type=_nodes, help="number of nodes, N or MIN:MAX, as in torchrun --nnodes")
+    for name in _PASTED:
+        add(f"--{name}", f"--{name.replace('-', '_')}", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     add = check.add_argument_group("how to check it").add_argument
     add("--timeout", action=_Once, metavar="S", type=_seconds, default=15.0, help="seconds for all look-ups (15)")
     add("--wait", action=_Once, metavar="S", type=_seconds, default=0.0, help="seconds to wait for a name to appear (0)")
@@ -333,8 +338,9 @@ def _as_text(report: Report) -> str:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    """Whether a stream is a terminal that knows the codes of ANSI."""
-    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    """Whether a stream is a terminal that knows the codes of ANSI; older ones of Windows do not."""
+    knows = os.environ.get("TERM") != "dumb" and (sys.platform != "win32" or "WT_SESSION" in os.environ)
+    return knows and stream is not None and stream.isatty()
 
 
 def _complain_of_endpoint(error: EndpointError) -> None:
