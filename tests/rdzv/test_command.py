@@ -128,6 +128,12 @@ def test_help_and_version(rdzv: Any) -> None:
 NO_VERSION = "rdzv (version unknown: no package metadata found)\n"
 
 
+def test_without_metadata_it_has_no_version(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says so, whatever the error."""
+    monkeypatch.setattr("importlib.metadata.version", lambda _: os.environ["NOT_THERE"])
+    assert rdzv("--version").out == NO_VERSION
+
+
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
     """The set without the metadata that an installer adds, and a program that starts it."""

@@ -94,6 +94,17 @@ def timers() -> None:
     assert_type(delay((0.1, 0.2)), bool)
 
 
+def whole_check() -> None:
+    """The report, and what is in it."""
+    report = rdzv.check("node0", conf="is_host=1", nnodes=2, timeout=1.0, wait=0.0, probe=False)
+    assert_type(report, rdzv.Report)
+    assert_type(report.answer, bool | None)
+    assert_type(report.match, HostMatch)
+    assert_type(report.problems, tuple[tuple[str, str], ...])
+    assert_type(report.local_addr, str | None)
+    assert_type(report.as_dict(), dict[str, object])
+
+
 def original_names() -> None:
     """The original module has the same types."""
     assert_type(rdzv.utils.parse_rendezvous_endpoint("a", 1), tuple[str, int])

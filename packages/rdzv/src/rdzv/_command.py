@@ -152,8 +152,8 @@ class _Parser(argparse.ArgumentParser):
         # From Python 3.14 on help has colours, and where FORCE_COLOR is set not only on a terminal.
         self.color = False
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        found, unknown = super().parse_known_args(args, namespace)
+    def parse_known_args(self, *arguments: Any, **options: Any) -> Any:
+        found, unknown = super().parse_known_args(*arguments, **options)
         if unknown:  # Said here, so that the usage is that of the command, not of the whole program.
             self.error(self._unknown(unknown[0]))
         return found, unknown
