@@ -11,7 +11,6 @@ import io
 import ipaddress
 import itertools
 import json
-import logging
 import pickle
 import socket
 import sys
@@ -261,7 +260,6 @@ def command(data: bytes) -> None:
         stack.enter_context(mock.patch.multiple(_match, monotonic=clock.monotonic, sleep=clock.sleep))
         stack.enter_context(mock.patch.object(_probe, "probe", return_value=None))
         stack.enter_context(mock.patch("signal.signal"))
-        stack.enter_context(mock.patch.object(logging.root, "handlers", []))
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
         try:

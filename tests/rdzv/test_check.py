@@ -222,6 +222,13 @@ def test_a_port_that_the_host_cannot_have_is_warned_of(
     assert found in "".join(texts)
 
 
+def test_a_process_cannot_move_the_cursor_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any user may name a process so, and hold the port."""
+    monkeypatch.setattr(_ports, "state_of", lambda port: _ports.Taken(by=("\x1b[2J\n (process 7)",)))
+    assert "by \\x1b[2J\\n (process 7)" in str(check("localhost", nnodes=1))
+    assert str(check("localhost", nnodes=1)).replace("\n", "").isprintable()
+
+
 def test_a_refused_socket_has_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undecided is no dead end."""
     monkeypatch.setattr("rdzv_hostmatch.match_host", lambda host, **_: HostMatch(host, MatchRule.NO_SOCKET))

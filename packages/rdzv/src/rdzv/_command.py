@@ -97,9 +97,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  # the last resort: a status and a line instead of a traceback
         _complain(f"{type(error).__name__}: {error}", "This is a fault of rdzv; please report it with the command line.")
         return _FAULT
-    finally:
-        # What could not be logged would be tried again at exit, and end it with a status of Python's own.
-        _tell("", end="")
 
 
 def _handle_signals() -> None:
