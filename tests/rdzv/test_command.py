@@ -118,9 +118,10 @@ def test_bad_input_is_underlined_where_it_is_bad(rdzv: Any, arguments: list[str]
 
 
 def test_help_and_version(rdzv: Any) -> None:
-    """Each help is about its own command; examples and the exit status belong to check."""
-    assert "examples:" in rdzv("check", "--help").out
-    assert max(map(len, rdzv("check", "--help").out.splitlines())) <= 80
+    """Each help is about its own command; examples and the exit status belong to the commands."""
+    for command in ("check", "env"):
+        assert "examples:" in rdzv(command, "--help").out
+        assert max(map(len, rdzv(command, "--help").out.splitlines())) <= 80
     assert "examples:" not in rdzv("--help").out
     assert rdzv("--version").out == rdzv("-V").out == f"rdzv {version('rdzv')}\n"
 
@@ -191,9 +192,20 @@ def test_a_check_loads_nothing_that_it_does_not_need(sources: Path) -> None:
             ["--help"],
             [
                 "usage: rdzv [--help] [--version] COMMAND ...",
-                "`rdzv check --help` has its options, examples, and the exit status.",
+                "`rdzv COMMAND --help` has its options, examples, and the exit status.",
                 "Where does a distributed job meet, and is it here?",
                 "check Decide whether this machine is the one that an endpoint means, as torchrun would,",
+                "env Print where the job meets in which this runs,",
+            ],
+        ),
+        (
+            ["env", "--help"],
+            [
+                "usage: rdzv env [--format {shell,args,json}] [--backend NAME] [--help]",
+                "Print where the job meets in which this runs, as its scheduler has it in the environment.",
+                "--format {shell,args,json} for eval, as options, or as an object",
+                "--backend NAME as in torchrun --rdzv-backend (rdzv)",
+                "1 no scheduler has set anything",
             ],
         ),
         (

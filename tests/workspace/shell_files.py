@@ -45,10 +45,12 @@ def manual() -> str:
     from rdzv import _command
 
     page = Manpage(parser(), format="single-commands-section")
-    page.description, page.source, page.manual, page.date = "does a rendezvous endpoint mean this machine?", "rdzv", "rdzv", ""
-    for section in _command._EXAMPLES.strip().split("\n\n"):
-        heading, _, lines = section.partition(":\n")
-        page.add_section(heading, ">", f".nf\n{lines}\n.fi".replace("\\", "\\e").replace("-", "\\-"))
+    page.description, page.source, page.manual, page.date = _command._QUESTION, "rdzv", "rdzv", ""
+    for command, epilog in (("check", _command._EXAMPLES), ("env", _command._ENV_EXAMPLES)):
+        for section in epilog.strip().split("\n\n"):
+            heading, _, lines = section.partition(":\n")
+            text = lines.replace("\\", "\\e").replace("-", "\\-")
+            page.add_section(f"{heading} of rdzv {command}", ">", f".nf\n{text}\n.fi")
     return str(page)
 
 

@@ -66,19 +66,19 @@ exit status:
   70 the report cannot be written, as on a full disk, or a fault of rdzv
   SIGINT and SIGTERM end it at once; a shell shows 130 and 143
 """
-_SEE_ALSO = "`rdzv check --help` has its options, examples, and the exit status."
-
+_SEE_ALSO = "`rdzv COMMAND --help` has its options, examples, and the exit status."
 _ENV_EXAMPLES = """\
 examples:
-  eval "$(rdzv env)" && srun torchrun train.py             in the script of a job
-  eval "torchrun $(rdzv env --format args) train.py"       as options
-  rdzv env --format json | jq .nodes                       as an object
+  eval "$(rdzv env)" && srun torchrun train.py         in the script of a job
+  eval "torchrun $(rdzv env --format args) train.py"   as options
+  rdzv env --format json | jq .nodes                   as an object
 
 exit status:
-  0 it is printed   1 no scheduler has set anything   2 bad input, the environment
-  included   70 it cannot be written, or a fault of rdzv
-  Without a job, or with one that cannot be read, the shell is given "false", so
-  that eval fails too.
+  0 it is printed   1 no scheduler has set anything
+  2 bad input, the environment included
+  70 it cannot be written, or a fault of rdzv
+  Without a job, or with one that cannot be read, the shell is given "false",
+  so that eval fails too.
 """
 
 
