@@ -229,10 +229,20 @@ def test_a_process_cannot_move_the_cursor_by_its_name(monkeypatch: pytest.Monkey
     assert str(check("localhost", nnodes=1)).replace("\n", "").isprintable()
 
 
-def test_a_refused_socket_has_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("rule", "hint"), [(MatchRule.NO_SOCKET, "no-socket"), (MatchRule.TENTATIVE, "tentative-address")])
+def test_each_doubt_has_a_hint(monkeypatch: pytest.MonkeyPatch, rule: MatchRule, hint: str) -> None:
     """Undecided is no dead end."""
-    monkeypatch.setattr("rdzv_hostmatch.match_host", lambda host, **_: HostMatch(host, MatchRule.NO_SOCKET))
-    assert codes(check("203.0.113.9")) == "hint:no-socket"
+    monkeypatch.setattr("rdzv_hostmatch.match_host", lambda host, **_: HostMatch(host, rule))
+    report = check("[2001:db8::1]:29400")
+    assert (report.answer, codes(report)) == (None, f"hint:{hint}")
+
+
+@pytest.mark.parametrize(("wait", "advised"), [(0.0, True), (10.0, False)])
+def test_a_wait_is_advised_to_who_has_not_waited(monkeypatch: pytest.MonkeyPatch, wait: float, advised: bool) -> None:
+    """As for a name that does not exist yet."""
+    monkeypatch.setattr("rdzv_hostmatch.match_host", lambda host, **_: HostMatch(host, MatchRule.TENTATIVE))
+    ((_, text),) = check("[2001:db8::1]:29400", wait=wait).hints
+    assert ("--wait" in text) is advised
 
 
 @pytest.mark.parametrize("address", ["172.17.0.2", "10.88.3.4", "10.0.2.15", "192.168.122.9"])

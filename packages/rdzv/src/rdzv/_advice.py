@@ -167,6 +167,11 @@ def on_no_answer(match: HostMatch, *, waited: bool, probed: bool) -> list[Findin
         from ._resolver import why_unresolved
 
         return [("hint", *why_unresolved(match.host, match.error or "", waited=waited))]
+    if match.rule is MatchRule.TENTATIVE:
+        asks = "The system still asks whether another machine has this address."
+        wait = "" if waited else " --wait 60 waits longer."
+        text = f"{asks} `ip -6 address` shows whether its interface is up.{wait}"
+        return [("hint", "tentative-address", text)]
     if match.rule is MatchRule.NO_SOCKET:
         text = "This process may not open a socket. Look at its limits (`ulimit -n`) and at its sandbox."
         return [("hint", "no-socket", text)]
