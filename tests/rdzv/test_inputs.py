@@ -64,7 +64,10 @@ REFUSED = [
     ("check", "There is no endpoint. Give one, such as node0:29400, or set PET_RDZV_ENDPOINT."),
     ("check ''", "The endpoint is empty. Is a variable not set? Write host:port."),
     ("check '  '", "The endpoint is empty. Is a variable not set? Write host:port."),
-    ("check a:29400,b:29400", "There is a comma in it. Give one endpoint, the same on all nodes."),
+    (
+        "check a:29400,b:29400",
+        "There is a comma in it. Only rdzv-torchrun takes a list of endpoints. Check each of them by itself.",
+    ),
     ("check 'node[01-04]:29400'", "This is a Slurm node list. Give one node: `scontrol show hostnames` prints their names."),
     ("check 'linux[1'", "This is a Slurm node list. Give one node: `scontrol show hostnames` prints their names."),
     ("check '\"node0:29400\"'", "There is a quotation mark in it. Remove the quotes: they are not part of an endpoint."),

@@ -46,7 +46,7 @@ def _of_the_whole(text: str) -> str | None:
     if bracket and before and ":" not in before and inside[:1].isdigit():
         return "This is a Slurm node list. Give one node: `scontrol show hostnames` prints their names."
     if "," in text:
-        return "There is a comma in it. Give one endpoint, the same on all nodes."
+        return "There is a comma in it. Only rdzv-torchrun takes a list of endpoints. Check each of them by itself."
     if "/" in text:
         return "Remove the slash at the end." if text.find("/") == len(text) - 1 else "Remove the slash and what follows it."
     return _of_brackets(text)
