@@ -48,6 +48,7 @@ ANSWERED = [
     ("check node0:29400 --conf is_host=0", HOST, OWN_NAME, "problem:is-host-given warning:own-name-loopback"),
     ("check 203.0.113.9 --conf is_host=1", NOT_HOST, FOREIGN, "warning:is-host-given hint:not-probed"),
     ("check node0 --conf timeout=1500", HOST, OWN_NAME, "warning:unused-option warning:own-name-loopback"),
+    ("check node0 --nnodes=1 --conf rejoin_timeout=600,failover_delay=0.5,liveness=0", HOST, OWN_NAME, ""),
     ("check node0 --conf joint_timeout=90", HOST, OWN_NAME, "warning:unknown-option warning:own-name-loopback"),
     ("check --nnodes=1 --nproc_per_node 8 --rdzv-backend=c10d --rdzv-id=1 --rdzv_endpoint=node0:29400", HOST, OWN_NAME, ""),
     (
@@ -120,6 +121,8 @@ REFUSED = [
     ("check node0 --timeout 10s", "--timeout: '10s' is not a number of seconds. Write one such as 60, without a unit."),
     ("check node0 --wait -1", "--wait: '-1' is not a number of seconds. Write one such as 60, without a unit."),
     ("check node0 --conf is_host=maybe", "is_host=maybe: Write 1 or 0, true or false, yes or no."),
+    ("check node0 --conf liveness=2", "liveness=2: Write 1 or 0, true or false, yes or no."),
+    ("check node0 --conf failover_delay=-1", "failover_delay=-1: Write a number of seconds, 0 or more."),
     ("check node0 --conf join_timeout=0", "join_timeout=0: Write a whole number of seconds, 1 or more."),
     ("check node0 --conf keep_alive_interval=0", "keep_alive_interval=0: Write a whole number of seconds, 1 or more."),
     ("check node0 --conf keep_alive_max_attempt=-1", "keep_alive_max_attempt=-1: Write a whole number, 1 or more."),

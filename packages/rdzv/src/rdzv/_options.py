@@ -39,15 +39,18 @@ def _bad_value(key: str, hint: str) -> ConfigError:
 # What torchrun's c10d back end, its dynamic rendezvous, and the rdzv back end read, and how. torchrun adds "timeout" itself.
 OPTIONS: dict[str, Callable[[Mapping[str, str], str], object]] = {
     "close_timeout": _read_positive_int,
+    "failover_delay": _read_seconds,
     "heartbeat_timeout": _read_positive_int,
     "is_host": get_as_bool,
     "join_timeout": _read_positive_int,
     "keep_alive_interval": _read_positive_int,
     "keep_alive_max_attempt": _read_positive_int,
     "last_call_timeout": _read_positive_int,
+    "liveness": get_as_bool,
     "match_timeout": _read_seconds,
     "match_wait": _read_seconds,
     "read_timeout": _read_positive_int,
+    "rejoin_timeout": _read_seconds,
     "store_type": _read_store_type,
     "timeout": get_as_int,
 }
