@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from rdzv import _addresses, _command, _ports, _resolver
+from rdzv_scheduler import _sources
 
 NAMES = {"localhost": "127.0.0.1", "node0": "127.0.1.1", "head.jobs": "203.0.113.9"}
 
@@ -26,7 +27,8 @@ def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_resolver, "_read", lambda path: "nameserver 192.0.2.53\n" if path == _resolver._RESOLV_CONF else None)
     monkeypatch.setattr(_addresses, "of_this_machine", lambda: ("10.0.0.7", "fe80::7%eth0"))
     monkeypatch.setattr(_ports, "state_of", lambda port: None)
-    for name in ("PET_RDZV_ENDPOINT", "PET_RDZV_CONF", "PET_NNODES", "SLURMD_NODENAME", "NO_COLOR"):
+    schedulers = [mark for _, marks, *_ in _sources.SOURCES for mark in marks]
+    for name in (*schedulers, "PET_RDZV_CONF", "PET_NNODES", "SLURMD_NODENAME", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
 

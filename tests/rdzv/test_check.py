@@ -14,6 +14,7 @@ from rdzv_hostmatch import HostMatch
 FIELDS = {
     "schema": int,
     "endpoint": str,
+    "scheduler": (str, type(None)),
     "host": str,
     "port": int,
     "nnodes": (int, type(None)),

@@ -288,14 +288,60 @@ def test_the_environment_stands_for_what_is_not_given(
 
 
 def test_a_bad_variable_is_named(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody typed --nnodes, so it is not blamed; and an empty variable is as good as none."""
+    """Nobody typed --nnodes, so it is not blamed; an empty number is as good as none, and an empty endpoint is told."""
     monkeypatch.setenv("PET_NNODES", "two")
     ran = rdzv("check", "localhost")
     assert (ran.status, ran.err[:39]) == (BAD_INPUT, "rdzv: PET_NNODES: 'two' is not a number")
     monkeypatch.setenv("PET_NNODES", "")
     monkeypatch.setenv("PET_RDZV_ENDPOINT", "")
     assert rdzv("check", "localhost").status == HOST
-    assert rdzv("check").err.startswith("rdzv: There is no endpoint.")
+    assert rdzv("check").err.startswith("rdzv: PET_RDZV_ENDPOINT is empty")
+
+
+SLURM = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "node[0-2]"}
+AWS = {"AWS_BATCH_JOB_NUM_NODES": "2", "AWS_BATCH_JOB_NODE_INDEX": "0", "AWS_BATCH_JOB_MAIN_NODE_INDEX": "0"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "expected"),
+    [
+        (SLURM, [], ("node0:24045", 3, "slurm")),
+        (SLURM, ["--nnodes=1"], ("node0:24045", 1, "slurm")),
+        ({**SLURM, "PET_NNODES": "2"}, [], ("node0:24045", 2, "slurm")),
+        ({**SLURM, "PET_RDZV_ENDPOINT": "node1:1"}, [], ("node1:1", None, None)),
+        (SLURM, ["node1:1"], ("node1:1", None, None)),
+        ({"PET_MASTER_ADDR": "fd00::1", "PET_NNODES": "2"}, [], ("[fd00::1]:29500", 2, "torchrun")),
+    ],
+)
+def test_the_job_stands_for_an_endpoint_that_is_not_given(
+    rdzv: Any, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], arguments: list[str], expected: tuple[Any, ...]
+) -> None:
+    """With its number of nodes; the report says who named them."""
+    for name, text in environment.items():
+        monkeypatch.setenv(name, text)
+    report = json.loads(rdzv("check", *arguments, "--json").out)
+    assert (report["endpoint"], report["nnodes"], report["scheduler"]) == expected
+    shown = rdzv("check", *arguments).out
+    assert ("\nnamed by        " in shown) is bool(expected[2])
+    # All nodes read the same text from the scheduler.
+    assert not expected[2] or "[own-hostname]" not in shown
+
+
+def test_localhost_is_right_where_the_scheduler_gives_it_to_one_node(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As AWS Batch does with the first one."""
+    for name, text in {**AWS, "AWS_BATCH_JOB_ID": "7"}.items():
+        monkeypatch.setenv(name, text)
+    assert rdzv("check", "--strict", "--quiet").status == HOST
+    assert rdzv("check", "localhost", "--nnodes=2", "--strict", "--quiet").status == PROBLEM
+
+
+def test_a_job_that_cannot_be_read_is_bad_input(rdzv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the words of its scheduler's reader."""
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    ran = rdzv("check")
+    assert (ran.status, ran.out) == (BAD_INPUT, "")
+    assert ran.err.startswith("rdzv: SLURM_JOB_ID is set, but SLURM_JOB_NODELIST is not.\n  This is half of")
+    assert rdzv("check", "localhost").status == HOST
 
 
 class Terminal(io.StringIO):

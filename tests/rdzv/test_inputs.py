@@ -62,7 +62,10 @@ ANSWERED = [
 REFUSED = [
     # typed, and the first line; the exit status is 2
     ("", "the following arguments are required: COMMAND"),
-    ("check", "There is no endpoint. Give one, such as node0:29400, or set PET_RDZV_ENDPOINT."),
+    (
+        "check",
+        "There is no endpoint, and no scheduler names one. Give one, such as node0:29400, or set PET_RDZV_ENDPOINT.",
+    ),
     ("check ''", "The endpoint is empty. Is a variable not set? Write host:port."),
     ("check '  '", "The endpoint is empty. Is a variable not set? Write host:port."),
     (

@@ -136,14 +136,16 @@ def on_is_host(given: bool | None, match: HostMatch) -> list[Finding]:
     return [("warning", "is-host-given", f"torchrun obeys is_host={int(given)}, whatever the answer would be.")]
 
 
-def on_the_match(match: HostMatch, nodes: int | None) -> list[Finding]:
-    """What the decision warns of, as far as it matters to a job of so many nodes."""
+def on_the_match(match: HostMatch, nodes: int | None, scheduler: str | None) -> list[Finding]:
+    """What the decision warns of, as far as it matters to a job of so many nodes, whose endpoint the scheduler names."""
     found: list[Finding] = [
         (_with_several(nodes) if code in _FATAL_WITH_SEVERAL else "warning", code, text)
         for code, text in match.warnings
         if nodes != 1 or code in _OWN_WARNINGS
+        # AWS Batch tells its first node to use localhost, and the others that node's address.
+        if not (code == "loopback" and scheduler == "aws-batch")
     ]
-    if match.rule is MatchRule.OWN_NAME and nodes and nodes > 1:
+    if match.rule is MatchRule.OWN_NAME and nodes and nodes > 1 and not scheduler:
         text = f"All nodes need this same text, {match.host}. `$(hostname)` gives each node another one."
         found.append(("hint", "own-hostname", text))
     return found

@@ -30,6 +30,7 @@ def check(
     timeout: float = 15.0,
     wait: float = 0.0,
     probe: bool = False,
+    scheduler: str | None = None,
 ) -> Report:
     """Decide whether this machine is the one that an endpoint means, and what will go wrong. ``rdzv check`` prints it.
 
@@ -41,6 +42,7 @@ def check(
         wait: Seconds to wait for a name that cannot be looked up yet.
         probe: Where nothing else says yes, listen on the endpoint's port, connect to the endpoint, and see whether that
             connection arrives here.
+        scheduler: Who named the endpoint, as :attr:`rdzv_scheduler.Job.scheduler` has it; None where a person did.
 
     Returns:
         The answer with its reasons. To see whether the port is free on the host, it is bound for a moment.
@@ -76,14 +78,14 @@ def check(
             *_advice.on_the_endpoint(endpoint, host, port, nnodes),
             *on_options,
             *_advice.on_is_host(is_host, match),
-            *_advice.on_the_match(match, nnodes),
+            *_advice.on_the_match(match, nnodes, scheduler),
             *_advice.on_the_port(taken, port),
             *(unusable if nnodes != 1 else ()),
             *_advice.on_no_answer(match, waited=wait > 0, probed=probe),
         ]
     )
     addresses = () if match else _own_addresses()
-    return Report(endpoint, host, port, nnodes, probe, match, addresses, address, problems, warnings, hints)
+    return Report(endpoint, host, port, nnodes, probe, match, addresses, address, problems, warnings, hints, scheduler)
 
 
 def _on_options(conf: str) -> tuple[list[Finding], bool | None]:
@@ -132,6 +134,7 @@ _FIELDS = (
     "problems",
     "warnings",
     "hints",
+    "scheduler",
 )
 
 
@@ -168,6 +171,8 @@ class Report:
     """What may go wrong, as such pairs."""
     hints: tuple[tuple[str, str], ...]
     """What else to try, as such pairs."""
+    scheduler: str | None
+    """Who named the endpoint, as given; None where a person did."""
 
     def __init__(
         self,
@@ -182,8 +187,10 @@ class Report:
         problems: tuple[tuple[str, str], ...] = (),
         warnings: tuple[tuple[str, str], ...] = (),
         hints: tuple[tuple[str, str], ...] = (),
+        scheduler: str | None = None,
     ) -> None:
-        values = (endpoint, host, port, nnodes, probed, match, machine_addresses, local_addr, problems, warnings, hints)
+        findings = (problems, warnings, hints)
+        values = (endpoint, host, port, nnodes, probed, match, machine_addresses, local_addr, *findings, scheduler)
         for name, value in zip(_FIELDS, values, strict=True):
             object.__setattr__(self, name, value)
 
@@ -208,6 +215,7 @@ class Report:
         return {
             "schema": SCHEMA,
             "endpoint": as_unicode(self.endpoint),
+            "scheduler": self.scheduler and as_unicode(self.scheduler),
             "host": as_unicode(self.host),
             "port": self.port,
             "nnodes": self.nnodes,

@@ -58,7 +58,8 @@ examples:
 
 environment:
   PET_RDZV_ENDPOINT, PET_RDZV_CONF and PET_NNODES are read as torchrun reads
-  them: they stand for what is not given. NO_COLOR switches colours off.
+  them: they stand for what is not given. Without an endpoint there either, it
+  is that of the job, as in `rdzv env`. NO_COLOR switches colours off.
 
 exit status:
   0 this machine is the host   1 it is not   2 bad input   3 undecided
@@ -241,8 +242,7 @@ def _check(options: argparse.Namespace) -> int:
     from rdzv_endpoint import EndpointError
 
     try:
-        endpoint, conf, nnodes = _with_environment(options)
-        report = _report(options, endpoint, conf, nnodes)
+        report = _report(options, *_with_environment(options))
     except argparse.ArgumentTypeError as error:
         _complain(str(error))
         return _BAD_INPUT
@@ -264,8 +264,10 @@ def _check(options: argparse.Namespace) -> int:
     return {True: _HOST, False: _NOT_HOST, None: _UNDECIDED}[report.answer]
 
 
-def _with_environment(options: argparse.Namespace) -> tuple[str, str, int | None]:
+def _with_environment(options: argparse.Namespace) -> tuple[str, str, int | None, str | None]:
     """The endpoint, the options and the number of nodes as given, or else as torchrun reads them from the environment.
+
+    Without an endpoint even there, it is that of the job; the last value says which scheduler named it.
 
     Raises:
         ArgumentTypeError: There is no endpoint, or there are two, or the number of nodes is none.
@@ -273,21 +275,46 @@ def _with_environment(options: argparse.Namespace) -> tuple[str, str, int | None
     given = [text for text in (options.endpoint, options.rdzv_endpoint) if text is not None]
     if len(given) > 1:
         raise argparse.ArgumentTypeError(f"There are two endpoints, {given[0]!r} and {given[1]!r}. Give one.")
-    endpoint = given[0] if given else os.environ.get("PET_RDZV_ENDPOINT")
-    if not given and not endpoint:
-        raise argparse.ArgumentTypeError("There is no endpoint. Give one, such as node0:29400, or set PET_RDZV_ENDPOINT.")
     conf = os.environ.get("PET_RDZV_CONF", "") if options.conf is None else options.conf
     nodes = os.environ.get("PET_NNODES") if options.nnodes is None else None
     try:
-        return endpoint or "", conf, _nodes(nodes) if nodes else options.nnodes
+        nnodes = _nodes(nodes) if nodes else options.nnodes
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"PET_NNODES: {error}") from error
+    endpoint = given[0] if given else os.environ.get("PET_RDZV_ENDPOINT")
+    if given or endpoint:
+        return endpoint or "", conf, nnodes, None
+    endpoint, most, scheduler = _of_the_job()
+    return endpoint, conf, most if nnodes is None else nnodes, scheduler
 
 
-def _report(options: argparse.Namespace, endpoint: str, conf: str, nnodes: int | None) -> Report:
+def _of_the_job() -> tuple[str, int, str]:
+    """The endpoint of the job in which this runs, its number of nodes, and its scheduler.
+
+    Raises:
+        ArgumentTypeError: This does not run in a job.
+        SystemExit: The environment of the job cannot be used; that has been told.
+    """
+    from rdzv_endpoint import format_rendezvous_endpoint
+    from rdzv_scheduler import SchedulerError, job_of
+
+    try:
+        job = job_of()
+    except SchedulerError as error:
+        _complain(str(error), error.hint)
+        raise SystemExit(_BAD_INPUT) from error
+    if job is None:
+        raise argparse.ArgumentTypeError(
+            "There is no endpoint, and no scheduler names one. Give one, such as node0:29400, or set PET_RDZV_ENDPOINT."
+        )
+    return format_rendezvous_endpoint(job.host, job.port), job.nnodes, job.scheduler
+
+
+def _report(options: argparse.Namespace, endpoint: str, conf: str, nnodes: int | None, scheduler: str | None) -> Report:
     from ._check import check
 
-    asked = partial(check, endpoint, conf=conf, nnodes=nnodes, timeout=options.timeout, wait=options.wait, probe=options.probe)
+    seconds = {"timeout": options.timeout, "wait": options.wait}
+    asked = partial(check, endpoint, conf=conf, nnodes=nnodes, probe=options.probe, scheduler=scheduler, **seconds)
     if options.quiet:
         return asked()
     from ._progress import Progress

@@ -27,6 +27,7 @@ def lines_of(report: Report) -> list[tuple[str, str]]:
         lines += [(label, f"{text} [{code}]") for code, text in found]
     lines += [
         ("endpoint", f"host {report.host}, port {report.port}"),
+        ("named by", report.scheduler or ""),
         ("resolves to", _list(match.addresses)),
         ("matched address", match.local_address or ""),
         ("this machine", match.machine_name),
