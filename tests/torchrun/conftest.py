@@ -21,6 +21,18 @@ from jobs import Jobs
 os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:2")
 
 
+Lines = Callable[[], list[tuple[str, str]]]
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Lines:
+    """What this backend has logged so far: levels and lines."""
+    from rdzv_torchrun._torch import LOGGER
+
+    caplog.set_level("INFO", LOGGER.name)
+    return lambda: [(record.levelname, record.getMessage()) for record in caplog.records if record.name == LOGGER.name]
+
+
 @pytest.fixture
 def jobs() -> Iterator[Jobs]:
     with Jobs() as jobs:

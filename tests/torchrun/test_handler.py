@@ -223,7 +223,7 @@ def test_jobs_that_meet_are_told_on_both_sides(
     advice = "give all nodes the same --rdzv-id, otherwise give each job its own port"
     other = f"rdzv: the store at 127.0.0.1:{port} is that of another job, 'first', and ends with it"
     assert warnings == [f"{other}; if it should be this job's, 'second', {advice}"]
-    assert first._tell_other_job() == "second"
+    assert first._tell_other_job(first._session) == "second"
     assert said()[-1] == (
         "WARNING",
         "rdzv: a node of another job, 'second', has come to this store; if it should be one of this job, 'first', " + advice,
@@ -245,7 +245,7 @@ def test_doubtful_endpoint_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, create: Callable[..., Any], said: Said, port: int, fact: str, value: str, warning: str
 ) -> None:
     """The name of several nodes, or a host that does not reach itself."""
-    from rdzv_torchrun import _store
+    from rdzv_torchrun import _session, _store
 
     enter_store = _store.enter_store
 
@@ -254,7 +254,7 @@ def test_doubtful_endpoint_is_a_warning(
         setattr(entered, fact, value)
         return entered
 
-    monkeypatch.setattr(_store, "enter_store", enter)
+    monkeypatch.setattr(_session, "enter_store", enter)
     create()
     assert [line for level, line in said() if level == "WARNING" and line.endswith(warning.format(port=port))]
 
@@ -271,10 +271,10 @@ def test_node_that_others_may_not_find(
     warned: bool,
 ) -> None:
     """Where no address can be advertised, the others have to resolve this node's name: a warning."""
-    from rdzv_torchrun import _advertise
+    from rdzv_torchrun import _session
 
-    monkeypatch.setattr(_advertise, "advertised", lambda *_arguments, **_options: None)
-    monkeypatch.setattr(_advertise, "is_loopback", lambda *_arguments: is_loopback)
+    monkeypatch.setattr(_session, "advertised", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(_session, "is_loopback", lambda *_arguments: is_loopback)
     create(local_addr=local_addr)
     warning = "rdzv: no address that others could use leads from here to 127.0.0.1; they get this machine's name"
     assert (("WARNING", warning) in said()) is warned
@@ -328,20 +328,21 @@ def test_store_that_is_lost_at_once_is_one_sentence(
     def lost(*_arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(_torch.BoundedStore, "compare_set", lost)
-    with pytest.raises(_connection_error(), match=f"^The rendezvous store was lost: {sentence}$"):
+    monkeypatch.setattr(_torch.BoundedStore, "_call", lost)
+    with pytest.raises(_connection_error(), match=f"^The rendezvous store was lost at once: {sentence}$"):
         get_handler()(parameters())
 
 
 def test_store_that_falls_silent_is_given_up() -> None:
     """Each operation of PyTorch's rendezvous is, as an error that PyTorch knows."""
     from rdzv_torchrun import _torch
+    from rdzv_torchrun._state import LocalView
 
     enough = threading.Event()
     silent: Any = SimpleNamespace(get=lambda _key: enough.wait(60), compare_set=lambda *_arguments: enough.wait(60))
     store = _torch.BoundedStore(silent, 0.05)
     with pytest.raises(_connection_error()) as raised:
-        _torch.RdzvBackend(store, "job")
+        _torch.RdzvBackend(store, "job", LocalView(10, 10))
     assert str(raised.value.__cause__) == "the rendezvous store does not answer"
     with pytest.raises(TimeoutError):
         store.get("key")
@@ -385,10 +386,10 @@ def test_thread_in_pytorch_does_not_abort_the_process() -> None:
 
 def test_what_pytorch_gets(monkeypatch: pytest.MonkeyPatch, parameters: Callable[..., Any], port: int) -> None:
     """The parameters with the address to advertise, the store, and a backend of the name that was asked for."""
-    from rdzv_torchrun import _torch
+    from rdzv_torchrun import _session
 
     got: list[Any] = []
-    monkeypatch.setattr(_torch, "create_handler", lambda *arguments: got.extend(arguments))
+    monkeypatch.setattr(_session, "create_handler", lambda *arguments: got.extend(arguments))
     _handler = get_handler()(parameters(f"localhost:{port}", run_id="other", join_timeout=7, local_addr="given"))
     store, backend, given = got
     assert (backend.name, store.port, listeners(port)) == ("rdzv", port, True)
@@ -399,15 +400,15 @@ def test_what_pytorch_gets(monkeypatch: pytest.MonkeyPatch, parameters: Callable
 
 def test_default_port_is_torchs(monkeypatch: pytest.MonkeyPatch, parameters: Callable[..., Any]) -> None:
     """An endpoint without a port has the one of PyTorch's backend, an empty one is localhost."""
-    from rdzv_torchrun import _store
+    from rdzv_torchrun import _session, _store
 
-    asked = []
+    asked: list[Any] = []
 
-    def enter(*arguments: Any, **_options: Any) -> None:
-        asked.append(arguments[:2])
+    def enter(places: Any, *_arguments: Any, **_options: Any) -> None:
+        asked.extend(places)
         raise _store.NotEnteredError("enough")
 
-    monkeypatch.setattr(_store, "enter_store", enter)
+    monkeypatch.setattr(_session, "enter_store", enter)
     with pytest.raises(Exception, match="enough"):
         get_handler()(parameters(""))
     assert asked == [("localhost", 29400)]
@@ -432,5 +433,5 @@ def test_file_store(create: Callable[..., Any], tmp_path: pathlib.Path) -> None:
 
 def test_timeouts_reach_the_dynamic_rendezvous(create: Callable[..., Any]) -> None:
     """Options of PyTorch's own are passed on."""
-    timeout = create(join_timeout="77", last_call_timeout=3)._inner.settings.timeout
+    timeout = create(join_timeout="77", last_call_timeout=3)._session.handler.settings.timeout
     assert (timeout.join, timeout.last_call) == (timedelta(seconds=77), timedelta(seconds=3))

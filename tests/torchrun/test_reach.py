@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from rdzv_torchrun import _reach
+from rdzv_torchrun._bounded import Call
 from stores import Fake, answer_half, answer_otherwise, close, hold, server
 
 
@@ -134,3 +136,40 @@ def test_silent_address_leaves_the_others_their_share(port: int, silent: str) ->
         _reach.reach([silent, "127.0.0.3"], port, 0.5)
     with pytest.raises(TimeoutError):
         _reach.reach([silent] * 20, port, 0.5)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="a process cannot list its open files here")
+def test_severed_connection_wakes_up_who_waits_for_it() -> None:
+    """A thread in recv, as PyTorch's client is for as long as a store is silent; its socket is IPv6, as PyTorch's is."""
+    with Fake(hold) as fake, socket.socket(socket.AF_INET6) as connection:
+        connection.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        connection.connect(("::ffff:127.0.0.1", fake.port))
+        call = Call(lambda: connection.recv(1))
+        assert not call.wait(0.05)
+        _reach.sever("127.0.0.1", fake.port)
+        assert call.wait(10)
+        assert call.result() == b""
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="a process cannot list its open files here")
+def test_other_connections_and_files_are_left_alone() -> None:
+    """Those to another address or port, or of another kind. No copy of any is left open."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("", 0)))
+        port = listener.getsockname()[1]
+        severed, at_another_address = (
+            stack.enter_context(socket.create_connection((address, port))) for address in ("127.0.0.1", "127.0.0.2")
+        )
+        other = stack.enter_context(Fake(hold))
+        at_another_port = stack.enter_context(socket.create_connection(("127.0.0.1", other.port)))
+        datagrams = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+        datagrams.connect(("127.0.0.1", port))
+        pair = [stack.enter_context(each) for each in socket.socketpair()]
+        stack.enter_context(open(__file__))
+        before = len(os.listdir("/dev/fd"))
+        _reach.sever("127.0.0.1", port)
+        assert len(os.listdir("/dev/fd")) == before
+        for connection in (at_another_address, at_another_port, datagrams, *pair):
+            connection.send(b"alive")
+        with pytest.raises(BrokenPipeError):
+            severed.send(b"dead")

@@ -8,6 +8,9 @@ option             meaning                                                      
 ``read_timeout``   seconds until a store must have been entered, and that its operations may take  60
 ``match_timeout``  seconds that the look-ups behind the log line may take                          15
 ``match_wait``     seconds for which those are repeated while the name is not there yet            0
+``rejoin_timeout`` seconds for which a node that needs the store looks for it after it was lost    600
+``failover_delay`` seconds after which a node may host at the next one of several endpoints        10
+``liveness``       0: do not restart the workers when a node is gone                               1
 =================  ==============================================================================  =======
 
 ``match_timeout`` is at most half of ``read_timeout``, so that the error after that has an answer in it. ``store_type`` and
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 _OPTION = "The rendezvous configuration option"
 _DYNAMIC = ("join_timeout", "last_call_timeout", "close_timeout", "heartbeat_timeout")
 _KEEP_ALIVE = ("keep_alive_interval", "keep_alive_max_attempt")
-_OWN = ("match_timeout", "match_wait")
+_OWN = ("failover_delay", "liveness", "match_timeout", "match_wait", "rejoin_timeout")
 # torchrun itself adds "timeout".
 KNOWN = frozenset({"store_type", "is_host", "read_timeout", "timeout", *_DYNAMIC, *_KEEP_ALIVE, *_OWN})
 
@@ -77,6 +80,20 @@ class Endpoint:
             )
 
 
+def read_endpoints(text: str, default_port: int, *, alone: bool) -> list[Endpoint]:
+    """The endpoints in their order: one, or several with commas between them.
+
+    Raises:
+        ValueError: One of them cannot be used, or two are the same.
+    """
+    endpoints = [Endpoint(part, default_port, alone=alone) for part in text.split(",")]
+    texts = [endpoint.text for endpoint in endpoints]
+    for written in texts:
+        if texts.count(written) > 1:
+            raise ValueError(f"The endpoint '{written}' is given twice in '{text}': give each node once.")
+    return endpoints
+
+
 class Options:
     """The options that this backend reads itself.
 
@@ -84,7 +101,19 @@ class Options:
         ValueError: A value cannot be read; the sentence names the option.
     """
 
-    __slots__ = ("is_file", "is_host", "match_timeout", "match_wait", "read_timeout")
+    __slots__ = (
+        "expiry",
+        "failover_delay",
+        "is_file",
+        "is_host",
+        "last_call_timeout",
+        "liveness",
+        "match_timeout",
+        "match_wait",
+        "read_timeout",
+        "rejoin_timeout",
+        "silence",
+    )
 
     def __init__(self, params: RendezvousParameters) -> None:
         store_type = str(params.get("store_type", "tcp")).strip().lower()
@@ -96,6 +125,15 @@ class Options:
         if read_timeout is None or not 1 <= read_timeout <= _LONGEST:
             raise ValueError(f"{_OPTION} 'read_timeout' must be a whole number of seconds from 1 to {_LONGEST} (24 days).")
         self.read_timeout = read_timeout
+        self.rejoin_timeout = _seconds(params, "rejoin_timeout", 600.0)
+        self.failover_delay = _seconds(params, "failover_delay", 10.0)
+        self.last_call_timeout = _seconds(params, "last_call_timeout", 30.0)
+        self.liveness = params.get_as_bool("liveness", True) is not False
+        interval = _seconds(params, "keep_alive_interval", 5.0)
+        # Half an interval before PyTorch would notice: a beat is up to one interval old when it is first seen.
+        self.expiry = max(_seconds(params, "keep_alive_max_attempt", 3.0) - 0.5, 1.0) * interval
+        # How long a store may not answer at all before it counts as lost.
+        self.silence = min(max(self.expiry, 1.0), float(read_timeout))
         self.match_timeout = min(_seconds(params, "match_timeout", 15.0), read_timeout / 2)
         self.match_wait = _seconds(params, "match_wait", 0.0)
 

@@ -1,4 +1,4 @@
-"""The rendezvous handler: PyTorch's dynamic rendezvous decides who takes part, this one where the workers meet.
+"""A round: PyTorch's handler has settled who takes part, here they settle which rank each has and where the workers meet.
 
 PyTorch remembers the workers' meeting place from the first round on. A node that joins later waits for an address that
 nobody publishes, and nodes that stay keep the address of a node that is gone. So here each round has a store of its own for
@@ -7,159 +7,89 @@ rank 0 where it takes part, as it does with c10d: its machine is the one that th
 
 All of this travels through the store of the round that PyTorch gives::
 
-    each node        rdzv/node/<rank>   whether it hosts, and the address it advertises
-    PyTorch's rank 0 rdzv/plan          who is first, and everybody's addresses
-    the first node   rdzv/workers       port and addresses of the workers' store
+    each node         rdzv/node/<rank>   whether it hosts, and the address it advertises
+    PyTorch's rank 0  rdzv/plan          a name for the round, who is first, and everybody's addresses
+    the first node    rdzv/workers       port and addresses of the workers' store
 """
-
-# Without PyTorch installed its classes, and what they return, are unknown.
-# mypy: disable-error-code="misc, no-any-return"
 
 from __future__ import annotations
 
 import json
 import socket
-import threading
-from time import monotonic
+from datetime import timedelta
+from uuid import uuid4
 
 from ._advertise import ways_to_reach
+from ._bounded import bounded
 from ._reach import StrangerError, reach
 from ._store import open_store
-from ._torch import LOGGER, BoundedStore, RendezvousHandler, RendezvousInfo, RendezvousStoreInfo
+from ._torch import LOGGER, RendezvousStoreInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._store import Entered
-    from ._torch import TCPStore
+    from ._session import Session
+    from ._torch import RendezvousInfo, Store, TCPStore
 
 # How long the addresses of the first node are tried together, in seconds.
 _REACH_SECONDS = 10.0
 _MOST_WAYS = 8
-# When a node that waits for others says so, in seconds since the last time; the last one again and again.
-_WARNING_PAUSES = (10.0, 10.0, 20.0, 30.0)
-_LOOK_SECONDS = 1.0
+# Seconds by which the others outwait the one that waits for all.
+_MARGIN = 2.0
 
 
-class RdzvHandler(RendezvousHandler):
-    """A handler around PyTorch's, with a worker store for each round.
+class Round:
+    """What the participants of a round have settled. The first node's worker store lives as long as its round."""
 
-    Args:
-        inner: PyTorch's handler.
-        entered: The rendezvous store, held as long as the handler; None where it is a file.
-        local_addr: The address that the user gave; None where there is none.
-        advertised: The address that this node advertises otherwise.
+    def __init__(self, name: str, rank: int, nodes: int, place: RendezvousStoreInfo, worker_store: TCPStore | None) -> None:
+        self.name = name
+        self.rank = rank
+        self.nodes = nodes
+        self.place = place
+        self.worker_store = worker_store
+
+
+def settle(session: Session, info: RendezvousInfo, patience: float) -> Round:
+    """Settle a round with the other nodes, each of which may take ``patience`` seconds to tell its part.
+
+    Raises:
+        RuntimeError: The store is lost, or a node has died meanwhile.
     """
+    store, rank, nodes, default = info.store, info.rank, info.world_size, info.bootstrap_store_info
+    if rank == 0:
+        # A node that has joined in a later round waits for these inside PyTorch's handler.
+        store.set("MASTER_ADDR", default.master_addr)
+        store.set("MASTER_PORT", str(default.master_port))
+    store.set(f"rdzv/node/{rank}", json.dumps([session.hosts, session.local_addr or session.advertised or ""]))
+    if rank == 0:
+        told = [json.loads(_get(store, f"rdzv/node/{number}", patience)) for number in range(nodes)]
+        first = next((number for number, (hosts, _) in enumerate(told) if hosts), 0)
+        store.set("rdzv/plan", json.dumps([uuid4().hex, first, [address for _, address in told]]))
+    name, first, addresses = json.loads(_get(store, "rdzv/plan", patience + _MARGIN))
+    if rank == first:
+        worker_store = open_store()
+        port, ways = worker_store.port, _ways(session, addresses)
+        store.set("rdzv/workers", json.dumps([port, ways]))
+        return Round(name, 0, nodes, RendezvousStoreInfo(ways[0], port), worker_store)
+    port, ways = json.loads(_get(store, "rdzv/workers", patience + _MARGIN))
+    # The other nodes stay in PyTorch's order.
+    return Round(name, rank + (rank < first), nodes, RendezvousStoreInfo(_way(ways, port), port), None)
 
-    def __init__(
-        self, inner: RendezvousHandler, entered: Entered | None, *, local_addr: str | None, advertised: str | None
-    ) -> None:
-        self._inner = inner
-        self._entered = entered
-        self._local_addr = local_addr
-        self._advertised = advertised
-        self._worker_store: TCPStore | None = None
 
-    def get_backend(self) -> str:
-        return self._inner.get_backend()
+def _get(store: Store, key: str, seconds: float) -> bytes:
+    def wait_and_get() -> bytes:
+        store.wait([key], timedelta(seconds=seconds))
+        value: bytes = store.get(key)
+        return value
 
-    @property
-    def use_agent_store(self) -> bool:
-        # The workers' store is the agent's, so that it outlives them.
-        return True
+    return bounded(seconds + 1.0, "the rendezvous store does not answer", wait_and_get, in_pytorch=True)
 
-    def next_rendezvous(self) -> RendezvousInfo:
-        began = monotonic()
-        done = threading.Event()
-        threading.Thread(target=self._tell_waiting, args=(done,), name="rdzv-waiting", daemon=True).start()
-        try:
-            info = self._inner.next_rendezvous()
-        finally:
-            done.set()
-        store = BoundedStore(info.store, info.store.timeout.total_seconds())
-        rank, place = self._meet(store, info.rank, info.world_size, info.bootstrap_store_info)
-        LOGGER.info(
-            "rdzv: all nodes are there after %.1f s: this one has rank %d of %d, and the workers meet at %s port %d",
-            monotonic() - began,
-            rank,
-            info.world_size,
-            place.master_addr,
-            place.master_port,
-        )
-        return RendezvousInfo(info.store, rank, info.world_size, place)
 
-    def is_closed(self) -> bool:
-        return self._inner.is_closed()
-
-    def set_closed(self) -> None:
-        self._inner.set_closed()
-
-    def num_nodes_waiting(self) -> int:
-        return self._inner.num_nodes_waiting()
-
-    def get_run_id(self) -> str:
-        return self._inner.get_run_id()
-
-    def shutdown(self) -> bool:
-        return self._inner.shutdown()
-
-    def _meet(self, store: BoundedStore, rank: int, nodes: int, place: RendezvousStoreInfo) -> tuple[int, RendezvousStoreInfo]:
-        """The rank of this node, and where its workers meet those of the others."""
-        if rank == 0:
-            # A node that has joined in a later round waits for these inside PyTorch's handler.
-            store.set("MASTER_ADDR", place.master_addr)
-            store.set("MASTER_PORT", str(place.master_port))
-        hosts = self._entered is not None and self._entered.hosts
-        store.set(f"rdzv/node/{rank}", json.dumps([hosts, self._local_addr or self._advertised or ""]))
-        if rank == 0:
-            told = [json.loads(node) for node in (store.get(f"rdzv/node/{number}") for number in range(nodes))]
-            first = next((number for number, (hosts, _) in enumerate(told) if hosts), 0)
-            store.set("rdzv/plan", json.dumps([first, [address for _, address in told]]))
-        first, addresses = json.loads(store.get("rdzv/plan"))
-        if rank == first:
-            # The last round's workers are gone on all nodes: each has ended its own before it came here.
-            self._worker_store = own = open_store()
-            port, ways = own.port, self._ways(addresses)
-            store.set("rdzv/workers", json.dumps([port, ways]))
-            return 0, RendezvousStoreInfo(ways[0], port)
-        self._worker_store = None
-        port, ways = json.loads(store.get("rdzv/workers"))
-        # The nodes between stay in PyTorch's order.
-        return rank + (rank < first), RendezvousStoreInfo(_way(ways, port), port)
-
-    def _ways(self, addresses: list[str]) -> list[str]:
-        if self._local_addr:
-            return [self._local_addr]
-        peers = [address for address in dict.fromkeys(addresses) if address != self._advertised]
-        # Without any address PyTorch's default has to serve.
-        return ways_to_reach(self._advertised, peers)[:_MOST_WAYS] or [socket.getfqdn()]
-
-    def _tell_waiting(self, done: threading.Event) -> None:
-        began = monotonic()
-        pauses = iter(_WARNING_PAUSES)
-        pause = next(pauses)
-        due = began + pause
-        other = None
-        while not done.wait(_LOOK_SECONDS):
-            try:
-                other = other or self._tell_other_job()
-            except RuntimeError:  # the store is gone, which PyTorch's handler notices too
-                return
-            if monotonic() >= due:
-                LOGGER.warning("rdzv: still waiting for other nodes after %.0f s", monotonic() - began)
-                pause = next(pauses, pause)
-                due = monotonic() + pause
-
-    def _tell_other_job(self) -> str | None:
-        other = self._entered.other_job() if self._entered else None
-        # A node that has come to the store of another job finds its own run id there, and was warned when it came.
-        if other not in (None, self.get_run_id()):
-            LOGGER.warning(
-                "rdzv: a node of another job, %a, has come to this store; if it should be one of this job, %a, give all nodes "
-                "the same --rdzv-id, otherwise give each job its own port",
-                other,
-                self.get_run_id(),
-            )
-        return other
+def _ways(session: Session, addresses: list[str]) -> list[str]:
+    if session.local_addr:
+        return [session.local_addr]
+    peers = [address for address in dict.fromkeys(addresses) if address != session.advertised]
+    # Without any address PyTorch's default has to serve.
+    return ways_to_reach(session.advertised, peers)[:_MOST_WAYS] or [socket.getfqdn()]
 
 
 def _way(ways: list[str], port: int) -> str:

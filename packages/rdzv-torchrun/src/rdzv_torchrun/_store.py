@@ -16,18 +16,19 @@ import os
 import random
 import socket
 from datetime import timedelta
+from functools import partial
 from time import monotonic, sleep
 from uuid import uuid4
 
 from rdzv_hostmatch import MatchRule, is_local_address, match_host
 
 from ._bounded import Call, bounded
-from ._reach import ANSWER_SECONDS, StrangerError, check_free, reach, resolve
+from ._reach import ANSWER_SECONDS, StrangerError, check_free, reach, resolve, sever
 from ._torch import Store, TCPStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
 _PAUSE = 0.25  # seconds between two attempts
 _LONGEST_LOOK_UP_PAUSE = 8.0  # seconds between two look-ups of the endpoint's name
@@ -43,6 +44,12 @@ _SLOW_SECONDS = 30.0
 _CLIENT_MARGIN = 1.0
 _LEAST_SECONDS = ANSWER_SECONDS  # for what is begun when the time is all but up
 _SERVER_SECONDS = 30.0
+_PLACE_SECONDS = 10.0
+# How long one of the other endpoints may take to show a store before this node declares its own, in seconds: one that shows it
+# later counts as nobody, so it is enough for a lost packet.
+_ELSEWHERE_SECONDS = 4.0 + ANSWER_SECONDS
+# A store that is held up by a look-up in reverse that was lost answers the second time: libc waits 5 s for it.
+_ELSEWHERE_TIMES = 2
 _SOON = 0.1  # seconds in which a healthy name server answers
 # How often a proof is repeated: a load balancer in front of N nodes leads to this one each time with a chance of N ** -4.
 _REPEATS = 3
@@ -51,6 +58,8 @@ _NOT_OPEN = "PyTorch's server does not open in time"
 _JOB_KEY = "rdzv_torchrun/run_id"
 _OTHER_JOB_KEY = "rdzv_torchrun/other_run_id"
 _PROVED_KEY = "rdzv_torchrun/proved"
+RUNNING_KEY = "rdzv_torchrun/running"
+"""In a store while a round goes on there."""
 _PROCESS_KEY = "rdzv_torchrun/process"
 # PyTorch shares the servers of one process and port, and holds them as long as anybody in the process does. This text tells
 # that a store is one of them.
@@ -60,10 +69,12 @@ _PROCESS = uuid4().hex
 class Entered:
     """A store that this node has entered."""
 
-    __slots__ = ("address", "elsewhere", "hosts", "job", "obstacle", "server", "store")
+    __slots__ = ("address", "elsewhere", "hosts", "job", "obstacle", "place", "port", "server", "store")
 
-    def __init__(self, store: TCPStore, address: str | None, server: TCPStore | None, *, hosts: bool) -> None:
+    def __init__(self, store: TCPStore, address: str | None, server: TCPStore | None, *, hosts: bool, place: int = 0) -> None:
         self.store = store
+        self.place = place  # which of the endpoints
+        self.port: int = store.port
         self.address = address  # at which the endpoint was reached; None where it was not
         self.server = server  # this node's own server; it runs as long as it is referred to
         self.hosts = hosts  # the store is this node's own
@@ -72,6 +83,15 @@ class Entered:
         # The run id of the job whose node opened the store; None where this backend did not open it.
         self.job = _text(store, _JOB_KEY)
 
+    def sever(self) -> None:
+        """End this node's connections to the store: it is lost."""
+        if self.address is not None:
+            sever(self.address, self.port)
+
+    @property
+    def role(self) -> str:
+        return "hosts" if self.hosts else "is a client of"
+
     def other_job(self) -> str | None:
         """The run id of another job whose node has entered the store, if there is one."""
         return _text(self.store, _OTHER_JOB_KEY)
@@ -79,6 +99,10 @@ class Entered:
 
 class NotEnteredError(Exception):
     """No store was entered; the text is the last reason."""
+
+
+class _OnTrialError(ConnectionError):
+    """A store answers that its own node has not declared yet."""
 
 
 def own_store(run_id: str, timeout: float) -> Entered:
@@ -97,25 +121,32 @@ def own_store(run_id: str, timeout: float) -> Entered:
 
 
 def enter_store(
-    host: str, port: int, run_id: str, *, is_host: bool | None, timeout: float, missed: Callable[[str], None]
+    places: Sequence[tuple[str, int]],
+    run_id: str,
+    *,
+    is_host: bool | None,
+    timeout: float,
+    failover_delay: float,
+    missed: Callable[[str], None],
 ) -> Entered:
-    """Enter the store at an endpoint, as its host where the endpoint leads to this node.
+    """Enter the store at one of the endpoints, as its host where that endpoint leads to this node.
 
     Args:
-        host: A name or an address.
-        port: 1 to 65535.
+        places: The endpoints in their order: a name or an address, and a port from 1 to 65535.
         run_id: The job's id.
-        is_host: True: host, whether or not the endpoint leads here; where it leads to another store, enter that one, as
-            PyTorch's c10d does. False: never host. None: as proved.
+        is_host: True: host, whether or not the first endpoint leads here; where it leads to another store, enter that one,
+            as PyTorch's c10d does. False: never host. None: as proved.
         timeout: Seconds until giving up, not counting a few for what has begun by then; then the timeout of the store's
             operations.
+        failover_delay: After how many seconds without a store a node may host at the second endpoint, after twice as many
+            at the third, and so on.
         missed: Called with the reason after each attempt that failed.
 
     Raises:
         NotEnteredError: The time is up; or ``is_host`` is True and the port cannot be listened on.
     """
     deadline = monotonic() + timeout
-    entrance = _Entrance(host, port, run_id, deadline)
+    entrance = _Entrance(places, run_id, deadline, failover_delay)
     while True:
         try:
             entered = entrance.as_told() if is_host else entrance.attempt(may_host=is_host is None)
@@ -129,6 +160,30 @@ def enter_store(
         missed(reason)
         # With jitter, so that two nodes with stores on trial do not meet each other's again and again.
         sleep(min(_jittered(_PAUSE), left))
+
+
+def better_store(places: Sequence[tuple[str, int]], entered: Entered, run_id: str) -> str | None:
+    """Another endpoint with a store of this job that is to stay, of the two; the own one has no round that goes on."""
+    for number, (host, port) in enumerate(places):
+        if number == entered.place:
+            continue
+        try:
+            address = reach(resolve(host, ANSWER_SECONDS), port, ANSWER_SECONDS)
+            is_better = Call(
+                partial(_is_better, address, port, entered, run_id, is_first=number < entered.place), in_pytorch=True
+            )
+            if is_better.wait(_ENTER_SECONDS) and is_better.result():
+                return f"{host} port {port}"
+        except (OSError, RuntimeError, ValueError):
+            continue
+    return None
+
+
+def _is_better(address: str, port: int, entered: Entered, run_id: str, *, is_first: bool) -> bool:
+    client = _client(address, port, _ENTER_SECONDS - _CLIENT_MARGIN)
+    if _text(client, _JOB_KEY) != run_id or not client.check([_PROVED_KEY]) or _is_same(entered.store, client):
+        return False
+    return is_first or bool(client.check([RUNNING_KEY]))
 
 
 class _Names:
@@ -158,72 +213,102 @@ class _Names:
         return self._addresses
 
 
-class _Entrance:
-    """One endpoint, tried again and again."""
+class _Place:
+    """One of the endpoints."""
 
-    def __init__(self, host: str, port: int, run_id: str, deadline: float) -> None:
+    def __init__(self, number: int, host: str, port: int) -> None:
+        self.number = number
+        self.port = port
         self._names = _Names(host)
-        self._port = port
+
+    def addresses(self, seconds: float) -> list[str]:
+        return self._names.addresses(seconds)
+
+
+class _Entrance:
+    """The endpoints, tried again and again."""
+
+    def __init__(self, places: Sequence[tuple[str, int]], run_id: str, deadline: float, failover_delay: float) -> None:
+        self._places = [_Place(number, host, port) for number, (host, port) in enumerate(places)]
         self._run_id = run_id
         self._deadline = deadline
-        self._next_server = monotonic()
+        self._failover_delay = failover_delay
+        self._began = self._next_server = monotonic()
         self._is_handshake_known: bool | None = None
         self.obstacle = ""  # why no server could be opened on trial, to follow the reason
 
     def attempt(self, *, may_host: bool) -> Entered:
-        # The addresses are looked up once an attempt: the second connection goes where the first one went.
-        addresses = self._names.addresses(self._left())
-        own = None
-        try:
-            address = self._reach(addresses, self._left())
-        except OSError:
-            if not may_host or monotonic() < self._next_server:
-                raise
-            # Where none can be opened, another agent on this machine may have been faster, and answers now.
-            own = self._serve_on_trial()
-            address = self._reach(addresses, _TRIAL_SECONDS)
-        return self._enter(address, addresses, own, may_host=may_host)
+        """Enter a store that is there, the first one in the order of the endpoints; or else try to host."""
+        failures = []
+        candidates = self._places
+        for place in self._places:
+            try:
+                addresses = place.addresses(self._share())
+                address = self._reach(place, addresses, self._share())
+                return self._enter(place, address, addresses, None, may_host=may_host)
+            except _OnTrialError as error:
+                # Another node is about to host there.
+                failures.append(_reason(error))
+                candidates = candidates[: place.number]
+            except (OSError, RuntimeError, ValueError) as error:
+                failures.append(_reason(error))
+        waited = monotonic() - self._began
+        if may_host and monotonic() >= self._next_server:
+            self.obstacle = ""
+            for place in candidates:
+                if waited < place.number * self._failover_delay:
+                    break
+                try:
+                    return self._try_to_host(place)
+                except (OSError, RuntimeError, ValueError):
+                    continue
+        raise ConnectionError("; ".join(dict.fromkeys(failures)))
 
     def as_told(self) -> Entered:
-        """Host, and enter whichever store the endpoint leads to; where it leads nowhere, the own one."""
-        own = self._serve_as_told()
+        """Host, and enter whichever store the first endpoint leads to; where it leads nowhere, the own one."""
+        place = self._places[0]
+        own = self._serve_as_told(place)
         own.set(_PROVED_KEY, "")
         try:
-            addresses = self._names.addresses(min(self._left(), ANSWER_SECONDS))
-            entered = self._enter(self._reach(addresses, ANSWER_SECONDS), addresses, own, may_host=True)
+            addresses = place.addresses(min(self._left(), ANSWER_SECONDS))
+            entered = self._enter(place, self._reach(place, addresses, ANSWER_SECONDS), addresses, own, may_host=True)
         except (OSError, RuntimeError, ValueError) as error:
             entered = Entered(own, None, own, hosts=True)
             entered.obstacle = _reason(error)
         entered.server = own
         return entered
 
-    def _serve_as_told(self) -> TCPStore:
+    def _serve_as_told(self, place: _Place) -> TCPStore:
         until = monotonic() + ANSWER_SECONDS  # a server that was just closed may need a moment to leave the port
         while True:
             try:
-                return self._serve(self._port, self._left())
+                return self._serve(place.port, self._left())
             except (OSError, RuntimeError) as error:
                 reason = _reason(error)
-            if shared := self._shared():
+            if shared := self._shared(place):
                 return shared
             if monotonic() > until:
                 raise NotEnteredError(f"this node is told to host (is_host=1), and cannot: {reason}")
             sleep(_PAUSE)
 
-    def _shared(self) -> TCPStore | None:
+    def _shared(self, place: _Place) -> TCPStore | None:
         """The server on this node's port, if it is one of this process."""
         here = ["127.0.0.1"]
         try:
-            return self._enter(self._reach(here, ANSWER_SECONDS), here, None, may_host=True).server
+            return self._enter(place, self._reach(place, here, ANSWER_SECONDS), here, None, may_host=True).server
         except (OSError, RuntimeError):
             return None
 
     def _left(self) -> float:
         return max(self._deadline - monotonic(), _LEAST_SECONDS)
 
-    def _reach(self, addresses: list[str], seconds: float) -> str:
+    def _share(self) -> float:
+        """What one of several endpoints may take of the time, lest a dead name server or machine keeps the others waiting."""
+        return self._left() if len(self._places) == 1 else min(self._left(), _PLACE_SECONDS)
+
+    def _reach(self, place: _Place, addresses: list[str], seconds: float) -> str:
         try:
-            return reach(addresses, self._port, seconds)
+            return reach(addresses, place.port, seconds)
         except StrangerError as stranger:
             if self._is_handshake_known is None:
                 self._is_handshake_known = _is_handshake_known(self._left())
@@ -231,14 +316,17 @@ class _Entrance:
                 raise
             return stranger.address
 
-    def _serve_on_trial(self) -> TCPStore | None:
+    def _try_to_host(self, place: _Place) -> Entered:
+        addresses = place.addresses(self._left())
         self._next_server = monotonic() + _SERVER_PAUSE
-        self.obstacle = ""
+        own = None
         try:
-            return self._serve(self._port, self._left())
+            own = self._serve(place.port, self._left())
         except (OSError, RuntimeError) as error:
+            # Another agent on this machine may have been faster, and answers now.
             self.obstacle = f", and a server of its own fails: {_reason(error)}"
-            return None
+        address = self._reach(place, addresses, _TRIAL_SECONDS)
+        return self._enter(place, address, addresses, own, may_host=True)
 
     def _serve(self, port: int, seconds: float) -> TCPStore:
         """Open a server, with a connection to it over loopback. It is closed when the last reference is dropped."""
@@ -250,66 +338,83 @@ class _Entrance:
         server.compare_set(_PROCESS_KEY, "", _process())
         return server
 
-    def _enter(self, address: str, addresses: list[str], own: TCPStore | None, *, may_host: bool) -> Entered:
+    def _enter(self, place: _Place, address: str, addresses: list[str], own: TCPStore | None, *, may_host: bool) -> Entered:
         """Enter the store at an address: the own one if that is where the endpoint leads."""
         entered = _answer(
             address,
-            self._port,
+            place.port,
             self._left(),
-            lambda seconds: self._examine(address, addresses, own, seconds, may_host=may_host),
+            lambda seconds: self._examine(place, address, addresses, own, seconds, may_host=may_host),
+            more=0.0 if own is None else (len(self._places) - 1) * (_ELSEWHERE_SECONDS + 2 * _TRIAL_SECONDS),
         )
-        if entered.hosts:
+        if entered.server is not None:
             # Said here and not on the other thread, which may have been given up.
-            entered.store.set(_PROVED_KEY, "")
+            entered.server.set(_PROVED_KEY, "")
         return entered
 
-    def _examine(self, address: str, addresses: list[str], own: TCPStore | None, seconds: float, *, may_host: bool) -> Entered:
-        client = _client(address, self._port, seconds)
+    def _examine(
+        self, place: _Place, address: str, addresses: list[str], own: TCPStore | None, seconds: float, *, may_host: bool
+    ) -> Entered:
+        client = _client(address, place.port, seconds)
         began = monotonic()
         if own is None and may_host and _text(client, _PROCESS_KEY) == _process():
-            own = open_store(self._port)
-        elsewhere = None
+            own = open_store(place.port)
         if own is not None and _is_same(own, client):
             is_quick = monotonic() - began < _QUICK
-            other, elsewhere = self._look_elsewhere(own, address, addresses, seconds, is_quick=is_quick)
-            if other is None:
-                # Its own connection to itself needs nothing that lies on the way.
-                return Entered(own, address, own, hosts=True)
-            client, address = other, elsewhere or address
-        if not _is_to_stay(client):
-            raise ConnectionError("only a store on trial answers, which its own node has not reached at the endpoint")
-        entered = Entered(client, address, None, hosts=False)
+            others = self._other_stores(own, place, address, addresses, seconds, is_quick=is_quick)
+            for there, where, other in others:
+                fate = _fate(other)
+                if fate is _STAYS:
+                    entered = Entered(other, where, None, hosts=False, place=there.number)
+                    if there is place and entered.job == self._run_id:
+                        entered.elsewhere = where
+                    return self._told(entered)
+                # Of two on trial that of the first endpoint stays. It waits until the other one is gone. Its fate is asked
+                # once: what was on trial a moment ago may be proved by now.
+                if there.number <= place.number or fate is _TRIAL:
+                    raise _OnTrialError("another node has a store on trial")
+            # The store is used through the client: torchrun keeps what it is given for longer than a server may stay open.
+            return Entered(client, address, own, hosts=True, place=place.number)
+        if _fate(client) is not _STAYS:
+            raise _OnTrialError("only a store on trial answers, which its own node has not reached at the endpoint")
+        return self._told(Entered(client, address, None, hosts=False, place=place.number))
+
+    def _told(self, entered: Entered) -> Entered:
         if entered.job not in (None, self._run_id):
-            client.compare_set(_OTHER_JOB_KEY, "", self._run_id)
-        entered.elsewhere = elsewhere if entered.job == self._run_id else None
+            entered.store.compare_set(_OTHER_JOB_KEY, "", self._run_id)
         return entered
 
-    def _look_elsewhere(
-        self, own: TCPStore, address: str, addresses: list[str], seconds: float, *, is_quick: bool
-    ) -> tuple[TCPStore | None, str | None]:
-        """A store that is not the own one, where the endpoint leads to one too, and its address.
+    def _other_stores(
+        self, own: TCPStore, place: _Place, address: str, addresses: list[str], seconds: float, *, is_quick: bool
+    ) -> Iterator[tuple[_Place, str, TCPStore]]:
+        """The stores that the endpoints lead to and that are not this node's own.
 
-        Of two nodes with servers on trial one sees the other at least: each opens its own before it looks.
+        Each node opens its own server before it looks, so of two nodes that look at each other one at least sees the other.
         """
         for _ in range(_REPEATS if is_quick else 0):
-            again = _client(address, self._port, seconds)
-            if not _is_same(own, again):
-                return again, address
-        for other in addresses:
-            if other == address or is_local_address(other):
-                continue
+            client = _client(address, place.port, seconds)
+            if not _is_same(own, client):
+                yield place, address, client
+        for there in self._places:
             try:
-                reach([other], self._port, _TRIAL_SECONDS)
-            except OSError:
+                found = addresses if there is place else there.addresses(_TRIAL_SECONDS)
+            except (OSError, RuntimeError, ValueError):
                 continue
-            again = _client(other, self._port, seconds)
-            if not _is_same(own, again):
-                return again, other
-        return None, None
+            patience = (_TRIAL_SECONDS, 1) if there is place else (_ELSEWHERE_SECONDS, _ELSEWHERE_TIMES)
+            for other in found:
+                if there is place and (other == address or is_local_address(other)):
+                    continue
+                if not _answers(other, there.port, *patience):
+                    continue
+                client = _client(other, there.port, seconds)
+                if not _is_same(own, client):
+                    yield there, other, client
 
 
-def _answer(address: str, port: int, seconds: float, question: Callable[[float], Entered]) -> Entered:
+def _answer(address: str, port: int, seconds: float, question: Callable[[float], Entered], *, more: float) -> Entered:
     """What a question to the store at an address brings; it is given the seconds that PyTorch's client may take.
+
+    It may take so many ``more`` for what it asks elsewhere.
 
     PyTorch's client looks the address up in reverse when it connects, which takes long where name servers are slow or dead.
     The same look-up, made beside it, tells whether that is so.
@@ -320,8 +425,9 @@ def _answer(address: str, port: int, seconds: float, question: Callable[[float],
     look_up = Call(lambda: socket.getnameinfo(_as_pytorch_sees_it(address, port), 0))
     most = min(_ENTER_SECONDS if look_up.wait(_SOON) else _SLOW_SECONDS, seconds)
     answer = Call(lambda: question(most - _CLIENT_MARGIN), in_pytorch=True)
-    if not answer.wait(most):
+    if not answer.wait(most + more):
         if look_up.has_ended():
+            sever(address, port)
             raise TimeoutError(f"the store at {address} does not answer any more")
         raise TimeoutError(f"PyTorch waits for a reverse look-up of {address}, which gets no answer")
     entered: Entered = answer.result()
@@ -372,17 +478,33 @@ def _is_same(own: TCPStore, client: TCPStore) -> bool:
         client.delete_key(key)
 
 
-def _is_to_stay(store: TCPStore) -> bool:
+def _answers(address: str, port: int, seconds: float, times: int) -> bool:
+    """Whether a store answers there; what accepts the connection and does not answer is asked so many times."""
+    for _ in range(times):
+        try:
+            reach([address], port, seconds)
+        except StrangerError:
+            continue
+        except OSError:
+            break
+        return True
+    return False
+
+
+_STAYS, _TRIAL, _GONE = "stays", "on trial", "gone"
+
+
+def _fate(store: TCPStore) -> str:
     """Whether a store is proved, or PyTorch's own. One that was just opened gets the time to say so."""
     deadline = monotonic() + _TRIAL_SECONDS
     try:
         while not store.check([_PROVED_KEY]):
             if monotonic() > deadline:
-                return not store.check([_JOB_KEY])
+                return _TRIAL if store.check([_JOB_KEY]) else _STAYS
             sleep(_LOOK_PAUSE)
     except RuntimeError:  # it was closed
-        return False
-    return True
+        return _GONE
+    return _STAYS
 
 
 def _jittered(seconds: float) -> float:

@@ -8,8 +8,11 @@ Imported by the handler's creator only, which torchrun calls only where ``--rdzv
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch.distributed import Store, TCPStore
 from torch.distributed.elastic.rendezvous.api import (
+    RendezvousClosedError,
     RendezvousConnectionError,
     RendezvousHandler,
     RendezvousInfo,
@@ -21,16 +24,23 @@ from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import (
     C10dRendezvousBackend,
     create_backend,
 )
-from torch.distributed.elastic.rendezvous.dynamic_rendezvous import create_handler
+from torch.distributed.elastic.rendezvous.dynamic_rendezvous import Token, create_handler
 from torch.distributed.elastic.utils.logging import get_logger
 
-from ._bounded import bounded
+from ._bounded import Call
+from ._state import LocalView
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 __all__ = [
     "DEFAULT_PORT",
     "LOGGER",
     "BoundedStore",
     "RdzvBackend",
+    "RendezvousClosedError",
     "RendezvousConnectionError",
     "RendezvousHandler",
     "RendezvousInfo",
@@ -49,28 +59,69 @@ LOGGER = get_logger("torch.distributed.elastic.rendezvous.rdzv")
 
 
 class RdzvBackend(C10dRendezvousBackend):
-    """PyTorch's c10d backend under the name that torchrun asked for; it refuses a handler of another name."""
+    """PyTorch's c10d backend under the name that torchrun asked for, with heartbeats by this machine's clock.
+
+    Args:
+        store: The rendezvous store.
+        run_id: The job's id.
+        view: Translates the state.
+    """
+
+    def __init__(self, store: Store, run_id: str, view: LocalView) -> None:
+        super().__init__(store, run_id)
+        self._view = view
+        self._interruption: str | None = None
 
     @property
     def name(self) -> str:
         return "rdzv"
 
+    def interrupt(self, reason: str) -> None:
+        """Have PyTorch's handler give up what it waits for: each call fails from now on."""
+        self._interruption = reason
+
+    @property
+    def is_interrupted(self) -> bool:
+        return self._interruption is not None
+
+    def get_state(self) -> tuple[bytes, Token] | None:
+        self._go_on()
+        found = super().get_state()
+        return found and (self._view.read(found[0]), found[1])
+
+    def set_state(self, state: bytes, token: Token | None = None) -> tuple[bytes, Token, bool] | None:
+        self._go_on()
+        found = super().set_state(self._view.write(state), token)
+        return found and (self._view.read(found[0]), *found[1:])
+
+    def _go_on(self) -> None:
+        if self._interruption is not None:
+            raise RendezvousConnectionError(self._interruption)
+
 
 class BoundedStore:
-    """What `RdzvBackend` and `_rounds` call of a store, given up where the store does not answer within ``seconds``.
+    """The methods of a store, each given up where the store does not answer within ``seconds``.
 
-    A store whose connection is silent would otherwise hold up the agent for ever, and Ctrl-C with it.
+    A store whose connection is silent would otherwise hold up the agent forever, and Ctrl-C with it. Once it has been silent,
+    nothing waits for it any more.
+
+    Raises:
+        TimeoutError: From each method: the store does not answer, or has not answered before.
     """
 
     def __init__(self, store: Store, seconds: float) -> None:
         self._store = store
         self._seconds = seconds
+        self._is_silent = False
 
-    def get(self, key: str) -> bytes:
-        return bounded(self._seconds, _SILENT, lambda: self._store.get(key), in_pytorch=True)
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(self._call, getattr(self._store, name))
 
-    def set(self, key: str, value: str) -> None:
-        bounded(self._seconds, _SILENT, lambda: self._store.set(key, value), in_pytorch=True)
-
-    def compare_set(self, key: str, expected: str, desired: str) -> bytes:
-        return bounded(self._seconds, _SILENT, lambda: self._store.compare_set(key, expected, desired), in_pytorch=True)
+    def _call(self, method: Callable[..., Any], *arguments: object) -> Any:
+        if self._is_silent:
+            raise TimeoutError(_SILENT)
+        call = Call(partial(method, *arguments), in_pytorch=True)
+        if not call.wait(self._seconds):
+            self._is_silent = True
+            raise TimeoutError(_SILENT)
+        return call.result()
