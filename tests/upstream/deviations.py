@@ -283,7 +283,7 @@ def text_of(example: Example) -> Example:
 
 DEVIATIONS = [
     Deviation(
-        what="the whole text is an IPv6 address, and PyTorch's split is refused or its host half is no address: `::1`, "
+        what="the whole text is an IPv6 address, and PyTorch's split is refused or its host half is not an address: `::1`, "
         "`fe80::1`, `2001:db8::beef`",
         upstream='a wrong split such as `(":", 1)`, or ValueError',
         rdzv="the whole is the host, with the default port",
@@ -308,7 +308,7 @@ DEVIATIONS = [
         covers=lambda _text, _, rdzv: isinstance(rdzv, tuple) and "%" in rdzv[0] and is_ipv6(rdzv[0]),
     ),
     Deviation(
-        what="`a:b:80` (a colon in a host that is no IPv6 address)",
+        what="`a:b:80` (a colon in a host that is not an IPv6 address)",
         upstream='`("a:b", 80)`',
         rdzv="ValueError, the hostname text",
         reason="no such host can exist, and the job would only find out when it times out",
@@ -336,14 +336,14 @@ DEVIATIONS = [
         what="the machine's own hostname does not resolve, or its label is 64 characters",
         upstream="the matcher raises gaierror, UnicodeError",
         rdzv="False",
-        reason="the own hostname need not resolve for the answer to be known",
+        reason="the answer is known without resolving the hostname",
         examples={
             matches("203.0.113.9", answers={}): (NOT_KNOWN, False),
             text_of(matches("203.0.113.9", name="x" * 64)): ("UnicodeError", False),
         },
     ),
     Deviation(
-        what="an address of this machine that the own name does not resolve to; IPv4-mapped forms of own addresses",
+        what="an address of this machine that its hostname does not resolve to; IPv4-mapped forms of its addresses",
         upstream="False",
         rdzv="True",
         reason="a job whose endpoint is on a secondary NIC would hang",
@@ -357,7 +357,7 @@ DEVIATIONS = [
         },
     ),
     Deviation(
-        what="the own name in other case or with a trailing dot, where that spelling resolves elsewhere or not at all",
+        what="the hostname in another case or with a trailing dot, where that spelling resolves elsewhere or not at all",
         upstream="False",
         rdzv="True",
         reason="names are the same in any case and with the root's dot (RFC 4343, RFC 1034)",
@@ -451,7 +451,7 @@ DEVIATIONS = [
         examples={lambda utils: utils._delay(0): (None, False), cancelled: (None, True)},
     ),
     Deviation(
-        what="a non-`str` where a `str` is asked; a timer's interval that is no `timedelta`, a function that cannot be called",
+        what="a non-`str` where a `str` is asked; a timer's interval that is not a `timedelta`, a function that cannot be called",
         upstream="various",
         rdzv="TypeError that names what was expected",
         reason="an AttributeError from inside says nothing",
