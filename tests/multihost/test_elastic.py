@@ -137,7 +137,7 @@ def test_host_is_gone_for_good(lab: Lab) -> None:
     def fault(job: Cluster) -> None:
         job.nodes["node1"].kill()
         trains(job, "node2", "node3")
-        assert job.nodes["node2"].said("it hosts it")
+        assert job.nodes["node2"].said("and hosts it")
         job.start("node1")
         trains(job, *ALL)
         assert job.nodes["node1"].said("this node is a client of the store at 10.77.0.12:")

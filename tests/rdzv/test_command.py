@@ -58,8 +58,8 @@ torchrun        --local-addr=10.0.0.7
         ["other", "--timeout", "1"],
         """\
 is the host     undecided: it could not be looked up
-hint            The look-up itself failed; the error says with what. An address
-                needs no look-up: give one. [look-up-failed]
+hint            The look-up itself failed; the error says why. An address needs
+                no look-up: give one. [look-up-failed]
 endpoint        host other, port 29400
 this machine    node0
 its addresses   10.0.0.7, fe80::7%eth0
@@ -195,14 +195,14 @@ def test_a_check_loads_nothing_that_it_does_not_need(sources: Path) -> None:
                 "`rdzv COMMAND --help` has its options, examples, and the exit status.",
                 "Where does a distributed job meet, and is it here?",
                 "check Decide whether this machine is the one that an endpoint means, as torchrun would,",
-                "env Print where the job meets in which this runs,",
+                "env Print where the job that runs this meets,",
             ],
         ),
         (
             ["env", "--help"],
             [
                 "usage: rdzv env [--format {shell,args,json}] [--backend NAME] [--help]",
-                "Print where the job meets in which this runs, as its scheduler has it in the environment.",
+                "Print where the job that runs this meets, from the variables that its scheduler has set.",
                 "--format {shell,args,json} for eval, as options, or as an object",
                 "--backend NAME as in torchrun --rdzv-backend (rdzv)",
                 "1 no scheduler has set anything",
@@ -340,7 +340,7 @@ def test_a_job_that_cannot_be_read_is_bad_input(rdzv: Any, monkeypatch: pytest.M
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
     ran = rdzv("check")
     assert (ran.status, ran.out) == (BAD_INPUT, "")
-    assert ran.err.startswith("rdzv: SLURM_JOB_ID is set, but SLURM_JOB_NODELIST is not.\n  This is half of")
+    assert ran.err.startswith("rdzv: SLURM_JOB_ID is set, but SLURM_JOB_NODELIST is not.\n  Some of")
     assert rdzv("check", "localhost").status == HOST
 
 

@@ -81,7 +81,7 @@ def test_a_job_is_printed_as_an_object(env: Any) -> None:
 
 HALF = """\
 rdzv: SLURM_JOB_ID is set, but SLURM_JOB_NODELIST is not.
-  This is half of a job's environment: pass on all of it, or nothing.
+  Some of the job's variables are missing: pass on all of them, or none.
 """
 NOTHING = """\
 rdzv: No scheduler has set a variable that rdzv knows.

@@ -117,7 +117,7 @@ def test_an_empty_or_unprintable_variable_is_an_error(variable: str, value: str,
     error = caught.value
     assert str(error) == f"{variable} {problem}"
     assert (error.variable, error.value, error.span) == (variable, value, None)
-    assert error.hint == "Set it to what the scheduler had set it to."
+    assert error.hint == "Set it to the value that the scheduler gave it."
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "+1", "1.0", "1 ", "１", "²", "2(x3)", "1000000000"])

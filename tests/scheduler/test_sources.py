@@ -279,8 +279,8 @@ def refusal(environ: Environ) -> tuple[str, str]:
     return str(error), error.hint
 
 
-HALF = "This is half of a job's environment: pass on all of it, or nothing."
-RESTORE = "Set it to what the scheduler had set it to."
+HALF = "Some of the job's variables are missing: pass on all of them, or none."
+RESTORE = "Set it to the value that the scheduler gave it."
 NAME_IT = "Name the endpoint yourself, in PET_MASTER_ADDR and PET_MASTER_PORT, and the number of nodes in PET_NNODES."
 OUTER = "An outer job has left variables behind: unset them before the inner job is submitted."
 
@@ -313,7 +313,7 @@ def test_torchrun_s_endpoint_is_read_as_torchrun_reads_it(endpoint: str, host: s
 def test_an_endpoint_with_a_bad_port_is_refused(endpoint: str) -> None:
     """Nothing but digits behind the last colon."""
     assert refusal({**KUBEFLOW, "PET_RDZV_ENDPOINT": endpoint}) == (
-        f"PET_RDZV_ENDPOINT has no port from 0 to 65535 behind its host: '{endpoint}'.",
+        f"PET_RDZV_ENDPOINT has no port from 0 to 65535 after its host: '{endpoint}'.",
         RESTORE,
     )
 
@@ -615,7 +615,7 @@ def test_a_grid_engine_job_of_an_array_with_the_wrong_number_of_hosts_is_told(tm
 
 def test_a_file_that_is_not_here_is_told(tmp_path: Path) -> None:
     """PBS and Grid Engine write it on the first node only; and a folder, a pipe or a device is not read at all."""
-    hint = "Only the first node of a job has this file: run `rdzv env` there, and hand on to the others what it prints."
+    hint = "Only the first node of a job has this file: run `rdzv env` there, and pass its output to the other nodes."
     for path in (tmp_path / "none", tmp_path, os.devnull):
         expected = f"PBS_NODEFILE names a file that cannot be read here: {shortened(str(path))}."
         with pytest.raises(SchedulerError) as caught:

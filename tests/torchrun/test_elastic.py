@@ -169,8 +169,8 @@ def test_round_that_comes_to_nothing_is_followed_by_another(lines: Lines) -> Non
     assert handler.next_rendezvous().rank == 0
     assert session.did == ["wants", "wants", "wants", "view", "settled"]
     assert [line for level, line in lines() if level == "WARNING"] == [
-        "rdzv: a round has come to nothing (no plan); there will be another one",
-        "rdzv: a round has come to nothing (Broken pipe); there will be another one",
+        "rdzv: a round has failed (no plan); another one starts",
+        "rdzv: a round has failed (Broken pipe); another one starts",
     ]
 
 
@@ -188,7 +188,7 @@ def test_round_in_a_lost_store_goes_on_in_the_next_one(lines: Lines, is_interrup
             "WARNING",
             "rdzv: the rendezvous store is lost (Broken pipe); this node looks for it, and leaves its workers alone",
         ),
-        ("INFO", "rdzv: this node has entered a store again after 0.0 s; it hosts it"),
+        ("INFO", "rdzv: this node has entered a store again after 0.0 s, and hosts it"),
     ]
 
 
@@ -234,7 +234,7 @@ def test_lost_store_leaves_the_workers_alone(lines: Lines, clock: Clock) -> None
             "WARNING",
             "rdzv: the rendezvous store is lost (Broken pipe); this node looks for it, and leaves its workers alone",
         ),
-        ("INFO", "rdzv: this node has entered a store again after 7.0 s; it hosts it"),
+        ("INFO", "rdzv: this node has entered a store again after 7.0 s, and hosts it"),
     ]
 
 

@@ -76,9 +76,9 @@ def test_rdzv_check_knows_the_same_options() -> None:
 @pytest.mark.parametrize(
     ("endpoint", "sentence"),
     [
-        ("[fe80::1%eth0]:29400", "The zone id in the endpoint '[fe80::1%eth0]:29400' is one machine's own"),
+        ("[fe80::1%eth0]:29400", "The zone id in the endpoint '[fe80::1%eth0]:29400' is valid on one machine only"),
         ("fe80::1", "The endpoint '[fe80::1]:29400' is a link-local address, which leads nowhere without a zone id"),
-        ("0.0.0.0", "The endpoint '0.0.0.0:29400' is the wildcard address, which each node takes for itself"),
+        ("0.0.0.0", "The endpoint '0.0.0.0:29400' is the wildcard address, which on each node means that node"),
         ("0", "The endpoint '0:29400' is the wildcard address"),
         ("[::]:1", "The endpoint '[::]:1' is the wildcard address"),
         ("[::ffff:0.0.0.0]:1", "The endpoint '[::ffff:0.0.0.0]:1' is the wildcard address"),

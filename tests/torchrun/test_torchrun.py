@@ -99,7 +99,7 @@ def test_elastic_job_grows_and_restarts(jobs: Jobs, port: int) -> None:
         (
             "0.0.0.0:29400",
             "",
-            "ValueError: The endpoint '0.0.0.0:29400' is the wildcard address, which each node takes for itself",
+            "ValueError: The endpoint '0.0.0.0:29400' is the wildcard address, which on each node means that node",
         ),
         (
             "127.0.0.1:1",

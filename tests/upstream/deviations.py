@@ -451,7 +451,8 @@ DEVIATIONS = [
         examples={lambda utils: utils._delay(0): (None, False), cancelled: (None, True)},
     ),
     Deviation(
-        what="a non-`str` where a `str` is asked; a timer's interval that is not a `timedelta`, a function that cannot be called",
+        what="a non-`str` where a `str` is asked; a timer's interval that is not a `timedelta`, a function that cannot be "
+        "called",
         upstream="various",
         rdzv="TypeError that names what was expected",
         reason="an AttributeError from inside says nothing",

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-# The look-ups that run, by resolver and name. All calls share them: otherwise each call of somebody who polls while DNS is dead
-# would abandon further threads. There is no lock that a fork or a signal handler could find taken.
+# The look-ups that run, by resolver and name. All calls share them: otherwise a program that polls while DNS is dead would
+# abandon further threads with each call. There is no lock, since a fork or a signal handler could find it taken.
 _running: dict[tuple[int, str], Lookup] = {}
 # The threads of a parent do not run in its forked child.
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_running.clear)
-# While so many run that nobody waits for, no further one starts.
+# While so many abandoned look-ups run, no further one starts.
 _MOST_ABANDONED = 32
 _BROKEN_OFF = "the look-up was broken off"
 

@@ -1,6 +1,6 @@
 """Decide whether a host is this machine: gather facts, and apply the rules to them.
 
-The rules stand in ``_Question._yes`` and ``_otherwise``, in their order. A missed yes lets a job hang until it is killed, so
+The rules are in ``_Question._yes`` and ``_otherwise``, in their order. A missed yes lets a job hang until it is killed, so
 there are many reasons for one, PyTorch's among them.
 """
 
@@ -37,7 +37,7 @@ def matches_machine_hostname(host: str) -> bool:
         host: A host name, an IPv4 address, or an IPv6 address with or without a zone id. Brackets are not part of it.
 
     Returns:
-        Whether the host means this machine. False also for what is no host at all, and where the answer is undecided:
+        Whether the host means this machine. False also for a text that is not a host, and where the answer is undecided:
         :func:`match_host` tells these apart.
 
     Raises:
@@ -266,7 +266,7 @@ class _Question:
         self.socket_error = ""
         for address in self.addresses:
             ip = as_address(address)
-            # All addresses that have to be waited for share the time of one; then each has a moment.
+            # All addresses together get the patience for one. After that each gets a moment.
             now = self.clock.now()
             patience = max(started + PATIENCE - now, 0.001 if now < self.deadline else 0)
             try:
@@ -337,7 +337,7 @@ def _own_names(*names: str) -> set[str]:
 
 
 def _comparable(address: str) -> object:
-    # PyTorch takes no notice of zones. What a resolver gives that is no address is compared as text.
+    # PyTorch ignores zones. If a resolver gives something that is not an address, it is compared as text.
     ip = as_address(address)
     return ip.packed if ip else address
 

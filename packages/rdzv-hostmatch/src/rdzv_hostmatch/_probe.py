@@ -29,7 +29,7 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def probe(addresses: Sequence[str], port: int, seconds: float) -> str | None:
-    """The own address at which a connection to one of the addresses arrived within so many seconds; None if none did.
+    """This machine's address at which a connection to one of the addresses arrived within so many seconds; None if none did.
 
     Raises:
         OSError: The port cannot be listened on, or the system refuses a socket, so nothing is proved.
@@ -122,7 +122,7 @@ class _Probe:
         self._selector.register(visitor, selectors.EVENT_READ)
 
     def _listen_to(self, visitor: socket.socket) -> str | None:
-        """The own address if the visitor is this probe."""
+        """This machine's address if the visitor is this probe."""
         heard = self._heard[visitor]
         try:
             more = visitor.recv(_NONCE_BYTES - len(heard))

@@ -44,7 +44,7 @@ class SchedulerError(ValueError):
     value: str | None
     """The text of the variable, or the argument, as given; None where the variable is not set."""
     span: tuple[int, int] | None
-    """Where the bad part starts and ends in ``value``; None where no part of it is worse than the others."""
+    """Where the bad part starts and ends in ``value``; None if no single part is."""
     hint: str
     """What to do about it, in one sentence, control characters escaped."""
 
@@ -81,7 +81,7 @@ def expand_hostlist(hostlist: str) -> Iterator[str]:
     >>> list(expand_hostlist("rack[0-1]node[08-10],login"))
     ['rack0node08', 'rack0node09', 'rack0node10', 'rack1node08', 'rack1node09', 'rack1node10', 'login']
 
-    The rules were measured with Slurm 22.05. What ``scontrol`` makes a guess at is refused: white space, signs, brackets
+    The rules were measured with Slurm 22.05. Input at which ``scontrol`` guesses is refused: white space, signs, brackets
     without an end, a range without one of its numbers.
     """
     if not isinstance(hostlist, str):

@@ -40,7 +40,7 @@ class Job:
     run_id: str
     """The id of the job, the same on all its nodes."""
     port: int
-    """Where the nodes meet: made from ``run_id``, and from 20000 to 28998, unless the scheduler has chosen one."""
+    """The port at which the nodes meet: from 20000 to 28998, made from ``run_id``, unless the scheduler has chosen one."""
 
     def __init__(
         self,

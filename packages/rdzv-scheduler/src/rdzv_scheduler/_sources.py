@@ -1,6 +1,7 @@
-"""From the environment of a scheduler to a job. ``SOURCES``, at the end, is the table of them all, in the order of their trial.
+"""From the environment of a scheduler to a job. ``SOURCES``, at the end, lists all of them in the order of trial.
 
-Half an environment, or one that an outer job has left behind, is an error: a guess would send the nodes to different places.
+If variables are missing, or an outer job has left some behind, that is an error: a guess would send the nodes to different
+places.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _LAST_PORT = 65535
 _MOST_SHOWN = 60  # characters of a bad value
 _MOST_READ = 2**24  # characters of a file
 
-_RESTORE = "Set it to what the scheduler had set it to."
-_HALF = "This is half of a job's environment: pass on all of it, or nothing."
+_RESTORE = "Set it to the value that the scheduler gave it."
+_HALF = "Some of the job's variables are missing: pass on all of them, or none."
 _NAME_IT = "Name the endpoint yourself, in PET_MASTER_ADDR and PET_MASTER_PORT, and the number of nodes in PET_NNODES."
 _UNSET_OUTER = "An outer job has left variables behind: unset them before the inner job is submitted."
 
@@ -57,7 +58,7 @@ def _first(environ: Mapping[str, str], sources: tuple[Source, ...]) -> Job | Non
 
 
 class _Variables:
-    """An environment as one row of the table reads it. The row applies since ``mark`` is set."""
+    """An environment as one row of the table reads it. The row applies because ``mark`` is set."""
 
     def __init__(self, environ: Mapping[str, str], scheduler: str, mark: str) -> None:
         self.environ = environ
@@ -107,7 +108,7 @@ class _Variables:
             host, rest = host.partition(":")[0], host[host.index(":") :]
         port = _number(rest[1:]) if rest else default_port
         if rest[:1] not in ("", ":") or port is None or port > _LAST_PORT:
-            raise self.bad(variable, f"has no port from 0 to {_LAST_PORT} behind its host")
+            raise self.bad(variable, f"has no port from 0 to {_LAST_PORT} after its host")
         return self.host(variable, host), port
 
     def host(self, variable: str, name: str) -> str:
@@ -132,7 +133,7 @@ class _Variables:
             with open(path, encoding="utf-8", errors="replace") as file:
                 text = file.read(_MOST_READ + 1)
         except OSError as error:
-            hint = "Only the first node of a job has this file: run `rdzv env` there, and hand on to the others what it prints."
+            hint = "Only the first node of a job has this file: run `rdzv env` there, and pass its output to the other nodes."
             raise self.bad(variable, "names a file that cannot be read here", hint) from error
         if len(text) > _MOST_READ:
             raise self.bad(variable, f"names a file of more than {_MOST_READ:,} characters")
@@ -157,7 +158,7 @@ class _Variables:
         ranked_by: str = "",
         rank: int | None = None,
     ) -> Job:
-        """The job on the nodes of ``variable``. Where variables have their number, and which one this is, all must agree."""
+        """The job on the nodes of ``variable``. If variables give their number, or this node's rank, all must agree."""
         elements, count = parsed(hostlist, variable)
         if not count:
             raise self.bad(variable, "names no node")
@@ -223,11 +224,11 @@ def _torchrun(variables: _Variables) -> Job:
 
 
 def _check_inheritance(variables: _Variables, run_id: str) -> None:
-    """By its port, the endpoint was written by `rdzv env`. A job that is submitted from that job inherits it."""
+    """The port shows that `rdzv env` wrote the endpoint. Refuse it if an outer job did: a job submitted from it inherits it."""
     try:
         here = _first(variables.environ, SOURCES[1:])
     except SchedulerError:
-        return  # What was written says enough.
+        return  # The endpoint, the id and the number of nodes are there, and nothing contradicts them.
     # A step of Slurm's adds its number to the id of its job.
     if here and here.run_id.partition(".")[0] != run_id.partition(".")[0]:
         raise variables.bad("PET_RDZV_ID", f"is that of another job, this one is {here.run_id!a}", _UNSET_OUTER)
@@ -239,8 +240,8 @@ def _slurm(variables: _Variables) -> Job:
     if variables.find("SLURM_HET_SIZE"):
         raise variables.bad("SLURM_HET_SIZE", "says that the nodes are in several lists", _NAME_IT)
     step = variables.find("SLURM_STEP_ID", "SLURM_STEPID", "SLURM_STEP_NODELIST")
-    # Two kinds of step say little of what runs in them: the shell of `salloc`, which has this number, is one on the first node;
-    # and `mpirun` starts its helpers by one that leaves out its own node.
+    # Two kinds of step do not describe what runs in them: the shell of `salloc`, which has this number, is a step on the first
+    # node only; and `mpirun` starts its helpers in a step without its own node.
     is_step = step and variables.environ[step] != "4294967290" and not variables.find("OMPI_COMM_WORLD_SIZE")
     of_job = variables.find("SLURM_JOB_NODELIST", "SLURM_NODELIST")
     if is_step:

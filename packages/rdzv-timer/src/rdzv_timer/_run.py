@@ -213,7 +213,7 @@ class Run:
             thread.join(timeout)
             if self.calling.locked():
                 return not thread.is_alive()
-        # No call follows any more. Whoever may hold the lock now does so to find that out, so it is not asked again.
+        # No call follows any more. If the thread holds the lock now, it only finds out that it is to end: do not look again.
         for _ in range(_ATTEMPTS):
             thread.join(_PATIENCE / _ATTEMPTS)
             if not thread.is_alive():
@@ -223,8 +223,8 @@ class Run:
     def _is_joined_further_up(self) -> bool:
         """Whether a signal handler has interrupted `join` of this run, and now calls it again.
 
-        Before Python 3.13 a thread cannot join another one twice at once. The stack is asked, since it is always true: a
-        note that `join` takes back at its end would stay for ever where an exception interrupts just that.
+        Before Python 3.13 a thread cannot join another one twice at once. Look at the stack, which is always right: a
+        flag that `join` clears at its end would stay set for ever if an exception interrupted just that.
         """
         frame = sys._getframe(1).f_back
         while frame is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # pragma: no cover - only type checkers go here
 
 _STARTED = "The timer has already started."
 
-# In nanoseconds what `_thread.TIMEOUT_MAX` is in seconds, always whole ones: the longest wait that the system can do.
+# `_thread.TIMEOUT_MAX` in nanoseconds, cut to whole seconds: the longest wait that the system can do.
 _LONGEST = int(TIMEOUT_MAX) * 1_000_000_000
 
 # CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR of `inspect`, whose import costs more than this package.
@@ -30,7 +30,7 @@ _RUNS_NOTHING = 0x20 | 0x80 | 0x200
 
 def _runs_nothing(function: Any) -> bool:
     """Whether calling it only makes a coroutine or a generator, which somebody else would have to run."""
-    # Whoever has a partial has imported functools. From Python 3.13 on nothing else here does, and it costs.
+    # Without functools in sys.modules this is not a partial. From Python 3.13 on nothing else here imports it, which is slow.
     partial = getattr(sys.modules.get("functools"), "partial", ())
     if isinstance(function, partial):
         function = function.func
@@ -270,7 +270,7 @@ class PeriodicTimer:
         """Have ``handler(error, failures)`` called on the timer's thread after each call that raises an `Exception`.
 
         ``failures`` counts those in a row, this one included. The timer ends if the handler returns False, and goes on
-        if it returns anything else. Without a handler the failures 1, 2, 4, 8 and so on of a row go to
+        if it returns anything else. Without a handler the failures 1, 2, 4, 8 and so on in a row go to
         `threading.excepthook`; where the handler raises, both errors go there, for the same counts.
 
         Args:

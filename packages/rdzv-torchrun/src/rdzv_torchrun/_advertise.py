@@ -1,8 +1,8 @@
 """The addresses at which the other nodes find this one, where the user gave no ``--local-addr``.
 
 PyTorch takes the node's own full name, which the other nodes may not be able to resolve, or may resolve to something else.
-Here addresses come first, and among them those by which this node really reaches the others. The kernel is asked, name
-servers never are.
+Here addresses come first, and among them those by which this node really reaches the others. Only the kernel is asked, never a
+name server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ANYWHERE = ("192.0.2.1", "2001:db8::1")
 
 
 def advertised(host: str, address: str | None, *, hosts: bool) -> str | None:
-    """What PyTorch is told to call this node by; None where its own default has to serve.
+    """The address that PyTorch advertises for this node; None if PyTorch's default has to do.
 
     Args:
         host: The endpoint's host, as given.
@@ -35,21 +35,21 @@ def advertised(host: str, address: str | None, *, hosts: bool) -> str | None:
         return None
     if not is_local_address(address):
         return source_address(address)
-    # An address of this machine may be one of every node's, as service addresses of Kubernetes are under IPVS. The host has
-    # it in any case, and only one node hosts.
+    # Every node may have this address, as with service addresses of Kubernetes under IPVS. The host has it in any case, and
+    # only one node hosts.
     if hosts:
         return source_address(address) or _by_default_route() or host
     return _by_default_route() or source_address(address)
 
 
 def ways_to_reach(advertised: str | None, peers: Iterable[str]) -> list[str]:
-    """The own addresses to try, best first, for peers that advertise these addresses."""
+    """This node's addresses that peers try, best first; the peers are given by the addresses that they advertise."""
     sources = [source for peer in peers if (source := _source(peer)) and source != peer]
     return list(dict.fromkeys([*sources, *([advertised] if advertised else [])]))
 
 
 def is_loopback(host: str, address: str) -> bool:
-    """Whether a host, reached at an address, means loopback on every machine, and not just here, as an own name may."""
+    """Whether a host, reached at an address, means loopback on every machine; a hostname may mean it only here."""
     ip = ip_address(address)
     if isinstance(ip, IPv6Address):
         ip = ip.ipv4_mapped or ip

@@ -50,7 +50,7 @@ class Call:
             del self._function
 
     def wait(self, seconds: float) -> bool:
-        """Whether it has ended, waited for so many seconds at most."""
+        """Wait for so many seconds at most; tell whether it has ended."""
         try:
             self._thread.join(max(seconds, 0.0))
         finally:  # after Ctrl-C too
@@ -63,7 +63,7 @@ class Call:
         return bool(self._results or self._errors)
 
     def result(self) -> Any:
-        """What it has returned; or raise what it has raised. To be asked once."""
+        """Return what it has returned, or raise what it has raised. May be called once."""
         # Taken out, so that no reference cycle through the traceback keeps the caller's server open.
         if self._errors:
             raise self._errors.pop()
@@ -71,10 +71,10 @@ class Call:
 
 
 def bounded(seconds: float, late: str, function: Callable[[], Result], *, in_pytorch: bool = False) -> Result:
-    """What the function returns, if it does within so many seconds.
+    """Return what the function returns within so many seconds.
 
     Raises:
-        TimeoutError: It does not; the text is ``late``.
+        TimeoutError: It does not return in time; the text is ``late``.
         RuntimeError: The system has no room for another thread.
         Exception: What the function raises.
     """

@@ -6,7 +6,7 @@ Here instead
 
 - workers that run are left alone while this node looks for the store again, in the background. They may finish without it.
 - once this node has entered a store, the old one or a new one, the workers are restarted as soon as another node wants a new
-  round there, or if a node of their round does not come.
+  round there, or if a node of their round does not come back.
 - `next_rendezvous` waits for the store, for at most ``rejoin_timeout``.
 - a node of this round that leaves, or whose heartbeats stop, counts as somebody who waits.
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ._session import Session
     from ._torch import RendezvousParameters
 
-# When a node that waits for others says so, in seconds since the last time; the last one again and again.
+# Seconds before each warning of a node that waits for others, since the last one; the last value repeats.
 _WARNING_PAUSES = (10.0, 10.0, 20.0, 30.0)
 _LOOK_SECONDS = 1.0
 # The pause after a search for the store that has failed early, in seconds.
@@ -46,7 +46,8 @@ class ElasticHandler(RendezvousHandler):
 
     Args:
         session: The store as entered first.
-        enter_again: Enters the store again, within so many seconds; it tells each failure to a function, whose error ends it.
+        enter_again: Enters the store again within so many seconds. It calls a function with each failure; an error from that
+            function ends the search.
         params: As torchrun gives them.
         options: What this backend reads of them.
     """
@@ -69,7 +70,7 @@ class ElasticHandler(RendezvousHandler):
         self._failure = ""  # why the store was not entered again so far
         self._has_finished = False
         self._is_over = False  # the job has finished on another node, and its store is gone
-        self._is_strange = False  # the round has met in an earlier session
+        self._is_strange = False  # the round began in an earlier session
         self._entered_at = self._looked_at = 0.0
         self._is_told = False  # that a node of the round is missing
 
@@ -168,7 +169,7 @@ class ElasticHandler(RendezvousHandler):
                 return info, settled
             if session.backend.is_interrupted or not session.is_alive():
                 raise _StoreLostError(reason)
-            LOGGER.warning("rdzv: a round has come to nothing (%s); there will be another one", reason)
+            LOGGER.warning("rdzv: a round has failed (%s); another one starts", reason)
 
     def _lose(self, reason: str) -> None:
         self._lost_at = monotonic()
@@ -201,7 +202,7 @@ class ElasticHandler(RendezvousHandler):
         self._is_strange = self._round is not None
         self._entered_at = self._looked_at = monotonic()
         LOGGER.info(
-            "rdzv: this node has entered a store again after %.1f s; it %s it", monotonic() - self._lost_at, session.role
+            "rdzv: this node has entered a store again after %.1f s, and %s it", monotonic() - self._lost_at, session.role
         )
         return session
 
@@ -232,7 +233,7 @@ class ElasticHandler(RendezvousHandler):
             sleep(_SEARCH_PAUSE)
 
     def _wanted(self, session: Session, settled: Round) -> int:
-        """How many nodes want a new round in a store in which this node's round has not met."""
+        """How many nodes want a new round in this store, where this node's round did not begin."""
         if monotonic() < self._looked_at + _LOOK_SECONDS:
             return 0
         self._looked_at = monotonic()

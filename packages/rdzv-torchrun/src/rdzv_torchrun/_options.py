@@ -4,17 +4,17 @@ out; no name is looked up.
 =================  ==============================================================================  =======
 option             meaning                                                                         default
 =================  ==============================================================================  =======
-``is_host``        host the store (1) or never host it (0); else the node hosts that is led to     (none)
-``read_timeout``   seconds until a store must have been entered, and that its operations may take  60
+``is_host``        1: host the store; 0: never; else the node that the endpoint leads to hosts     (none)
+``read_timeout``   seconds to enter a store, and for each operation on it                          60
 ``match_timeout``  seconds that the look-ups behind the log line may take                          15
-``match_wait``     seconds for which those are repeated while the name is not there yet            0
-``rejoin_timeout`` seconds for which a node that needs the store looks for it after it was lost    600
+``match_wait``     seconds for which those are repeated while the name does not resolve yet        0
+``rejoin_timeout`` seconds for which a node that needs the store looks for it after losing it      600
 ``failover_delay`` seconds after which a node may host at the next one of several endpoints        10
 ``liveness``       0: do not restart the workers when a node is gone                               1
 =================  ==============================================================================  =======
 
-``match_timeout`` is at most half of ``read_timeout``, so that the error after that has an answer in it. ``store_type`` and
-all others are PyTorch's and are passed on as they are.
+``match_timeout`` is at most half of ``read_timeout``, so that the look-ups have ended when the error of ``read_timeout`` shows
+them. ``store_type`` and all others are PyTorch's and are passed on as they are.
 """
 
 from __future__ import annotations
@@ -60,18 +60,18 @@ class Endpoint:
     def _refuse_what_only_one_node_understands(self) -> None:
         if "%" in self.host:
             raise ValueError(
-                f"The zone id in the endpoint '{self.text}' is one machine's own: give a name, or another address."
+                f"The zone id in the endpoint '{self.text}' is valid on one machine only: give a name, or another address."
             )
         for ip in map(ip_address, numeric(self.host)):
             if (ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip).is_unspecified:
                 raise ValueError(
-                    f"The endpoint '{self.text}' is the wildcard address, which each node takes for itself: give the name or "
-                    "the address of the node that is to host."
+                    f"The endpoint '{self.text}' is the wildcard address, which on each node means that node: give the name "
+                    "or the address of the node that is to host."
                 )
             if isinstance(ip, IPv6Address) and ip.is_link_local:
                 raise ValueError(
-                    f"The endpoint '{self.text}' is a link-local address, which leads nowhere without a zone id, and that is "
-                    "one machine's own: give a name, or another address."
+                    f"The endpoint '{self.text}' is a link-local address, which leads nowhere without a zone id, and a zone "
+                    "id is valid on one machine only: give a name, or another address."
                 )
         if self.port == 0:
             raise ValueError(
@@ -132,7 +132,7 @@ class Options:
         interval = _seconds(params, "keep_alive_interval", 5.0)
         # Half an interval before PyTorch would notice: a beat is up to one interval old when it is first seen.
         self.expiry = max(_seconds(params, "keep_alive_max_attempt", 3.0) - 0.5, 1.0) * interval
-        # How long a store may not answer at all before it counts as lost.
+        # How long a store may stay silent before it counts as lost.
         self.silence = min(max(self.expiry, 1.0), float(read_timeout))
         self.match_timeout = min(_seconds(params, "match_timeout", 15.0), read_timeout / 2)
         self.match_wait = _seconds(params, "match_wait", 0.0)

@@ -41,8 +41,8 @@ def resolve(host: str, seconds: float) -> list[str]:
     """The addresses of a host in the order in which they are to be tried; an address stands for itself.
 
     Raises:
-        OSError, UnicodeError: The name cannot be looked up, not within so many seconds, or it stands for the wildcard address,
-            through which each machine reaches itself.
+        OSError, UnicodeError: The name cannot be looked up, or not within so many seconds, or it stands for the wildcard
+            address, through which each machine reaches itself.
         RuntimeError: The system has no room for another thread.
     """
     late = "no answer to the look-up of the name"
@@ -69,7 +69,7 @@ def reach(addresses: list[str], port: int, seconds: float) -> str:
     deadline = monotonic() + seconds
     failure = OSError("the name has no address")
     for index, address in enumerate(addresses):
-        # One that does not answer leaves the others their share.
+        # An address that does not answer must leave time for the others.
         share = (deadline - monotonic()) / (len(addresses) - index)
         until = monotonic() + share
         try:
@@ -116,8 +116,8 @@ def _silence(connection: socket.socket, seconds: float) -> str | None:
 def sever(address: str, port: int) -> None:
     """End all connections of this process to an address and port.
 
-    A thread of PyTorch's client waits for an answer however long it takes, and there is no way to tell it not to. If it wakes
-    up while Python exits, the process aborts. With its connection ended it wakes up now.
+    A thread of PyTorch's client waits for an answer without limit, and cannot be stopped. If it wakes up while Python exits,
+    the process aborts. Ending its connection wakes it up now.
     """
     try:
         # The open files of this process, on Linux and macOS. Elsewhere the thread is left alone.
@@ -142,9 +142,9 @@ def _is_at(peer: str, address: str) -> bool:
 
 
 def check_free(port: int) -> None:
-    """Raise OSError where nobody could listen on this port of all addresses. Asked first, since PyTorch prints it."""
+    """Raise OSError if this port cannot be listened on. Checked first, since PyTorch would print stack traces."""
     with socket.socket() as trial:
         if os.name == "posix":
-            # As PyTorch's server does: what is left of old connections does not count. Windows means otherwise.
+            # As PyTorch's server does: remains of old connections do not count. On Windows the option means something else.
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         trial.bind(("", port))

@@ -1,6 +1,6 @@
 """Why this node does or does not host, looked up in the background and told in one line of the log.
 
-The answer may take name servers' time, and nothing waits for it: the store may have been entered long before.
+The answer may take as long as the name servers do. Nothing waits for it: the store may have been entered long before.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 _SOON = 1.0  # seconds
-# After the first line, when a node that finds no store says so again, in seconds since the last time: in all 3, 10, 20, 40, 70
-# and so on. From the tenth second on at WARNING, which shows without LOGLEVEL.
+# Seconds between the lines of a node that finds no store, after the first one: they come after 1, 3, 10, 20, 40, 70 seconds
+# and so on. From the tenth second on they are warnings, which show without LOGLEVEL.
 _PAUSES = (2.0, 7.0, 10.0, 20.0, 30.0)
 _LONG = 10.0
-# More may be known once the name is there. The label is a guess.
+# With these, ask again: the name may resolve later, and the first label is a guess.
 _NOT_THERE_YET = (MatchRule.UNRESOLVED, MatchRule.FIRST_LABEL, MatchRule.TENTATIVE)
 
 

@@ -1,4 +1,4 @@
-"""A round: PyTorch's handler has settled who takes part, here they settle which rank each has and where the workers meet.
+"""A round: PyTorch's handler has settled who takes part. Here the nodes settle their ranks and where the workers meet.
 
 PyTorch remembers the workers' meeting place from the first round on. A node that joins later waits for an address that
 nobody publishes, and nodes that stay keep the address of a node that is gone. So here each round has a store of its own for
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from ._session import Session
     from ._torch import RendezvousInfo, Store, TCPStore
 
-# How long the addresses of the first node are tried together, in seconds.
+# How long all addresses of the first node together are tried, in seconds.
 _REACH_SECONDS = 10.0
 _MOST_WAYS = 8
-# Seconds by which the others outwait the one that waits for all.
+# The others wait so many seconds longer than the node that waits for all of them.
 _MARGIN = 2.0
 
 
@@ -49,14 +49,14 @@ class Round:
 
 
 def settle(session: Session, info: RendezvousInfo, patience: float) -> Round:
-    """Settle a round with the other nodes, each of which may take ``patience`` seconds to tell its part.
+    """Settle a round with the other nodes. Each of them may take ``patience`` seconds to contribute.
 
     Raises:
         RuntimeError: The store is lost, or a node has died meanwhile.
     """
     store, rank, nodes, default = info.store, info.rank, info.world_size, info.bootstrap_store_info
     if rank == 0:
-        # A node that has joined in a later round waits for these inside PyTorch's handler.
+        # A node that joins in a later round waits for these inside PyTorch's handler.
         store.set("MASTER_ADDR", default.master_addr)
         store.set("MASTER_PORT", str(default.master_port))
     store.set(f"rdzv/node/{rank}", json.dumps([session.hosts, session.local_addr or session.advertised or ""]))
@@ -88,7 +88,7 @@ def _ways(session: Session, addresses: list[str]) -> list[str]:
     if session.local_addr:
         return [session.local_addr]
     peers = [address for address in dict.fromkeys(addresses) if address != session.advertised]
-    # Without any address PyTorch's default has to serve.
+    # Without any address, use PyTorch's default.
     return ways_to_reach(session.advertised, peers)[:_MOST_WAYS] or [socket.getfqdn()]
 
 

@@ -1,4 +1,4 @@
-"""A session: the rendezvous store as it was entered once, and PyTorch's handler on it. A lost store ends it."""
+"""A session: the rendezvous store that this node has entered, and PyTorch's handler on it. It ends when the store is lost."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Session:
         self.advertised = advertised
         self.view = LocalView(options.expiry, options.last_call_timeout)
         self._bounded = BoundedStore(store, options.silence)
-        # A file is never silent.
+        # A file always answers.
         self.backend = RdzvBackend(self._bounded if entered else store, params.run_id, self.view)
         self.handler: RendezvousHandler = create_handler(store, self.backend, _called(params, params.local_addr or advertised))
 
@@ -100,7 +100,7 @@ class Session:
             self._bounded.set(RUNNING_KEY, "")
 
     def come_back(self, settled: Round) -> None:
-        """This node comes from a round that has begun in another store. It counts once, however often it loses this one."""
+        """This node comes from a round that has begun in another store. It is counted once, however often it comes."""
         if self._bounded.add(f"{_BACK_KEY}/{settled.name}/{settled.rank}", 1) == 1:
             self._bounded.add(f"{_BACK_KEY}/{settled.name}", 1)
 
@@ -117,7 +117,7 @@ class Session:
         return True
 
     def leave(self, nodes: int) -> None:
-        """This node has finished. One that hosts gives the others a moment to finish too, or to see that the job is over."""
+        """This node has finished. If it hosts, it gives the others a moment to finish too, or to see that the job is over."""
         if self.entered is None or nodes == 1:
             return
         deadline = monotonic() + _LEAVE_SECONDS
@@ -161,8 +161,8 @@ def open_session(params: RendezvousParameters, options: Options, endpoints: list
         )
     if len(endpoints) > 1 and options.is_host:
         raise ValueError(
-            f"The rendezvous configuration option 'is_host' cannot be 1 with several endpoints, {places(endpoints)}: which of "
-            "their nodes hosts is found out."
+            f"The rendezvous configuration option 'is_host' cannot be 1 with several endpoints, {places(endpoints)}: rdzv "
+            "itself finds out which of their nodes hosts."
         )
     if len(endpoints) > 1 and 2 * params.min_nodes <= params.max_nodes:
         LOGGER.warning(

@@ -1,9 +1,9 @@
 """PyTorch's rendezvous state as this machine sees it: whose heartbeats have stopped, by its own clock.
 
 PyTorch keeps one state in the store, and in it the time of each node's last heartbeat by that node's clock. A node whose
-clock is some seconds off looks dead to the others. Here these times are taken as what they are good for on another machine:
-a value that changes while the node is alive. What PyTorch's handler is given instead is when this machine saw the value
-change. What the handler writes back is the original. The deadline of a round is treated alike.
+clock is some seconds off looks dead to the others. Here such a time is only a value that changes while the node is alive.
+PyTorch's handler gets the time at which this machine saw the value change. Before the handler's state goes back to the store,
+the original value replaces that time again. The deadline of a round is treated in the same way.
 
 The state is PyTorch's own class, pickled. Where it lacks an attribute that is read here, it is left as it is.
 """
@@ -33,7 +33,7 @@ class LocalView:
         expiry: After how many seconds without a change a node counts as dead.
         last_call: How many seconds a round waits for more nodes once there are enough.
         clock: The monotonic clock.
-        now: The wall clock, by which PyTorch's handler reckons.
+        now: The wall clock, which PyTorch's handler uses.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class LocalView:
         # By node: the value in the store, and when it was first seen.
         self._seen: dict[Hashable, tuple[datetime, float]] = {}
         self._deadline: tuple[datetime, float] | None = None
-        # What was handed out last, in the place of which value.
+        # What the handler was given last, and the original value that it replaces.
         self._handed: dict[Hashable, tuple[datetime, datetime]] = {}
         self._handed_deadline: tuple[datetime, datetime] | None = None
         self._participants: frozenset[Hashable] = frozenset()
         self._members: frozenset[Hashable] = frozenset()
         self.is_closed = False
-        """Whether the job has finished on a node, so that there will be no round any more."""
+        """Whether the job has finished on a node, so that there will be no further round."""
 
     def read(self, bits: bytes) -> bytes:
         """The state for PyTorch's handler."""
@@ -92,11 +92,11 @@ class LocalView:
         return pickle.dumps(state)
 
     def settle(self) -> None:
-        """The participants of now are those of this node's round."""
+        """Remember the participants of this node's round."""
         self._members = self._participants
 
     def missing(self) -> list[str]:
-        """Which of them have left or died since; nobody once the rendezvous is closed."""
+        """Which of them have left or died since; none once the rendezvous is closed."""
         return [] if self.is_closed else sorted(map(str, self._members - self._participants))
 
     def _view(self, age: float, now: datetime) -> datetime:

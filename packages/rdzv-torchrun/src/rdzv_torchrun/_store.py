@@ -35,20 +35,20 @@ _LONGEST_LOOK_UP_PAUSE = 8.0  # seconds between two look-ups of the endpoint's n
 _SERVER_PAUSE = 1.0  # seconds between two servers on trial: they take the port from others meanwhile
 _LOOK_PAUSE = 0.05  # seconds between two looks at a store that is not proved
 _TRIAL_SECONDS = 1.0  # how long a server on trial may wait for its own connection
-# How long a store that has just answered may take to be examined, in seconds: longer than libc waits for an answer to a look-up
-# that is lost, since PyTorch's client looks the address up in reverse.
+# How long a store that has just answered may take to be examined, in seconds. PyTorch's client looks the address up in reverse,
+# so this is longer than libc waits for a lost answer.
 _ENTER_SECONDS = 7.0
 # The same where name servers answer slowly or not at all.
 _SLOW_SECONDS = 30.0
-# PyTorch's client has so much less time than the thread that waits for it, so that it has mostly ended by then: see `_bounded`.
+# PyTorch's client gets so much less time than the thread that waits for it, so it has mostly ended by then: see `_bounded`.
 _CLIENT_MARGIN = 1.0
-_LEAST_SECONDS = ANSWER_SECONDS  # for what is begun when the time is all but up
+_LEAST_SECONDS = ANSWER_SECONDS  # for an attempt that begins when almost no time is left
 _SERVER_SECONDS = 30.0
 _PLACE_SECONDS = 10.0
-# How long one of the other endpoints may take to show a store before this node declares its own, in seconds: one that shows it
-# later counts as nobody, so it is enough for a lost packet.
+# How long one of the other endpoints may take to show a store before this node declares its own, in seconds. A slower one
+# counts as absent, so the time allows for one lost packet.
 _ELSEWHERE_SECONDS = 4.0 + ANSWER_SECONDS
-# A store that is held up by a look-up in reverse that was lost answers the second time: libc waits 5 s for it.
+# A reverse look-up whose answer is lost holds up a store for the 5 s that libc waits; it answers the second time.
 _ELSEWHERE_TIMES = 2
 _SOON = 0.1  # seconds in which a healthy name server answers
 # How often a proof is repeated: a load balancer in front of N nodes leads to this one each time with a chance of N ** -4.
@@ -59,7 +59,7 @@ _JOB_KEY = "rdzv_torchrun/run_id"
 _OTHER_JOB_KEY = "rdzv_torchrun/other_run_id"
 _PROVED_KEY = "rdzv_torchrun/proved"
 RUNNING_KEY = "rdzv_torchrun/running"
-"""In a store while a round goes on there."""
+"""This key is in a store while a round runs there."""
 _PROCESS_KEY = "rdzv_torchrun/process"
 # PyTorch shares the servers of one process and port, and holds them as long as anybody in the process does. This text tells
 # that a store is one of them.
@@ -163,7 +163,7 @@ def enter_store(
 
 
 def better_store(places: Sequence[tuple[str, int]], entered: Entered, run_id: str) -> str | None:
-    """Another endpoint with a store of this job that is to stay, of the two; the own one has no round that goes on."""
+    """Where the store of this job is that is to replace this node's own, in which no round runs; None if there is none."""
     for number, (host, port) in enumerate(places):
         if number == entered.place:
             continue
@@ -204,7 +204,7 @@ class _Names:
             except (OSError, RuntimeError, ValueError) as error:
                 self._failure = _reason(error)
                 if self._is_own and not self._addresses:
-                    # The others may know this machine's name although it does not itself.
+                    # The others may be able to resolve this machine's name although it cannot.
                     self._addresses = ["127.0.0.1"]
             self._due = monotonic() + _jittered(self._pause)
             self._pause = min(2 * self._pause, _LONGEST_LOOK_UP_PAUSE)
@@ -238,7 +238,7 @@ class _Entrance:
         self.obstacle = ""  # why no server could be opened on trial, to follow the reason
 
     def attempt(self, *, may_host: bool) -> Entered:
-        """Enter a store that is there, the first one in the order of the endpoints; or else try to host."""
+        """Enter the first store in the order of the endpoints; if there is none, try to host."""
         failures = []
         candidates = self._places
         for place in self._places:
@@ -265,7 +265,7 @@ class _Entrance:
         raise ConnectionError("; ".join(dict.fromkeys(failures)))
 
     def as_told(self) -> Entered:
-        """Host, and enter whichever store the first endpoint leads to; where it leads nowhere, the own one."""
+        """Host, and enter the store that the first endpoint leads to; if it leads to none, this node's own."""
         place = self._places[0]
         own = self._serve_as_told(place)
         own.set(_PROVED_KEY, "")
@@ -303,7 +303,7 @@ class _Entrance:
         return max(self._deadline - monotonic(), _LEAST_SECONDS)
 
     def _share(self) -> float:
-        """What one of several endpoints may take of the time, lest a dead name server or machine keeps the others waiting."""
+        """Seconds for one endpoint: of several, one with a dead name server or machine must not use up all the time."""
         return self._left() if len(self._places) == 1 else min(self._left(), _PLACE_SECONDS)
 
     def _reach(self, place: _Place, addresses: list[str], seconds: float) -> str:
@@ -330,7 +330,8 @@ class _Entrance:
 
     def _serve(self, port: int, seconds: float) -> TCPStore:
         """Open a server, with a connection to it over loopback. It is closed when the last reference is dropped."""
-        # The look-up of the first connection is made at a free port: with this port taken, nobody could be told anything.
+        # Opening a server looks an address up, which may be slow. Try that at a free port first: a server that is stuck in it
+        # would hold this port without an answer for anybody.
         bounded(seconds, _NOT_OPEN, open_store, in_pytorch=True)
         check_free(port)
         server = open_store(port)
@@ -339,7 +340,7 @@ class _Entrance:
         return server
 
     def _enter(self, place: _Place, address: str, addresses: list[str], own: TCPStore | None, *, may_host: bool) -> Entered:
-        """Enter the store at an address: the own one if that is where the endpoint leads."""
+        """Enter the store at an address, as its host if it is this node's own."""
         entered = _answer(
             address,
             place.port,
@@ -348,7 +349,7 @@ class _Entrance:
             more=0.0 if own is None else (len(self._places) - 1) * (_ELSEWHERE_SECONDS + 2 * _TRIAL_SECONDS),
         )
         if entered.server is not None:
-            # Said here and not on the other thread, which may have been given up.
+            # Declare it here, not on the other thread, which may have been given up.
             entered.server.set(_PROVED_KEY, "")
         return entered
 
@@ -369,8 +370,8 @@ class _Entrance:
                     if there is place and entered.job == self._run_id:
                         entered.elsewhere = where
                     return self._told(entered)
-                # Of two on trial that of the first endpoint stays. It waits until the other one is gone. Its fate is asked
-                # once: what was on trial a moment ago may be proved by now.
+                # Of two stores on trial the one at the earlier endpoint stays; its node waits until the other one is gone.
+                # Ask for the fate only once: a store that was on trial a moment ago may be proved by now.
                 if there.number <= place.number or fate is _TRIAL:
                     raise _OnTrialError("another node has a store on trial")
             # The store is used through the client: torchrun keeps what it is given for longer than a server may stay open.
@@ -412,9 +413,9 @@ class _Entrance:
 
 
 def _answer(address: str, port: int, seconds: float, question: Callable[[float], Entered], *, more: float) -> Entered:
-    """What a question to the store at an address brings; it is given the seconds that PyTorch's client may take.
+    """Ask the store at an address. ``question`` gets the number of seconds that PyTorch's client may take.
 
-    It may take so many ``more`` for what it asks elsewhere.
+    It may take ``more`` seconds beyond that for what it asks other stores.
 
     PyTorch's client looks the address up in reverse when it connects, which takes long where name servers are slow or dead.
     The same look-up, made beside it, tells whether that is so.
@@ -439,7 +440,7 @@ def _as_pytorch_sees_it(address: str, port: int) -> tuple[str, int, int, int]:
 
 
 def _is_handshake_known(seconds: float) -> bool:
-    """Whether a store of the installed PyTorch answers `reach`; where that cannot be found out, it does."""
+    """Whether a store of the installed PyTorch answers `reach`; True if nobody can tell."""
     try:
         own = bounded(seconds, _NOT_OPEN, open_store, in_pytorch=True)
         reach(["127.0.0.1"], own.port, ANSWER_SECONDS)
@@ -460,7 +461,7 @@ def _client(address: str, port: int, seconds: float) -> TCPStore:
 
 
 def _process() -> str:
-    # A forked child has inherited the text, and does not have the server.
+    # A forked child inherits the text, but not the server.
     return f"{_PROCESS} {os.getpid()}"
 
 
@@ -479,7 +480,7 @@ def _is_same(own: TCPStore, client: TCPStore) -> bool:
 
 
 def _answers(address: str, port: int, seconds: float, times: int) -> bool:
-    """Whether a store answers there; what accepts the connection and does not answer is asked so many times."""
+    """Whether a store answers there. If something accepts the connection but does not answer, ask so many times."""
     for _ in range(times):
         try:
             reach([address], port, seconds)
@@ -495,7 +496,7 @@ _STAYS, _TRIAL, _GONE = "stays", "on trial", "gone"
 
 
 def _fate(store: TCPStore) -> str:
-    """Whether a store is proved, or PyTorch's own. One that was just opened gets the time to say so."""
+    """Whether a store stays: it is proved, or PyTorch's own. One that was just opened gets time to be proved."""
     deadline = monotonic() + _TRIAL_SECONDS
     try:
         while not store.check([_PROVED_KEY]):
@@ -508,7 +509,7 @@ def _fate(store: TCPStore) -> str:
 
 
 def _jittered(seconds: float) -> float:
-    # The generator of `random` itself is the user's.
+    # The module's own generator belongs to the user, who may have seeded it.
     return random.SystemRandom().uniform(0.75, 1.25) * seconds
 
 

@@ -77,7 +77,7 @@ class RdzvBackend(C10dRendezvousBackend):
         return "rdzv"
 
     def interrupt(self, reason: str) -> None:
-        """Have PyTorch's handler give up what it waits for: each call fails from now on."""
+        """Make PyTorch's handler stop waiting: each call fails from now on."""
         self._interruption = reason
 
     @property

@@ -1,7 +1,7 @@
 """What goes wrong with an endpoint, its options and a decision, and what to do about it. Facts in, findings out.
 
-A finding is a weight (problem, warning or hint), a code, and a sentence or two. The one question to the system is from which
-own address another one is reached.
+A finding is a weight (problem, warning or hint), a code, and a sentence or two. It asks the system only one thing: from which
+address of this machine another one is reached.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Finding: TypeAlias = tuple[Literal["problem", "warning", "hint"], str, str]
     _Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
-# What is about this machine alone; the other warnings of a decision are about what other nodes will meet.
+# Warnings about this machine alone; the others are about what other nodes will meet.
 _OWN_WARNINGS = frozenset({"first-label", "wildcard"})
 # With these no job of several nodes starts.
 _FATAL_WITH_SEVERAL = frozenset({"loopback", "wildcard"})
@@ -49,7 +49,7 @@ def _with_several(nodes: int | None) -> Literal["problem", "warning"]:
 
 
 def mistake_in_ipv4(host: str) -> str | None:
-    """What is wrong with a host of numbers and dots that is no IPv4 address, in whatever spelling; None for others.
+    """What is wrong with a host of numbers and dots that is not an IPv4 address in any spelling; None for other hosts.
 
     >>> mistake_in_ipv4("192.0.2.300")
     '300 is more than 255, the highest number in an IPv4 address.'
@@ -209,9 +209,9 @@ _ANYWHERE = ("192.0.2.1", "2001:db8::1")
 def local_addr(match: HostMatch) -> str | None:
     """What to give torchrun's ``--local-addr`` on this machine; None where its own default is as good as any.
 
-    It is the own address from which the endpoint is reached. Where the endpoint means this machine without being an address of
-    it that others reach, as 127.0.1.1 is not, it is the one of the default route. The host's own name comes last: others may
-    resolve it to something else. Behind an address that is translated on the way only the endpoint's port may be forwarded.
+    It is the address of this machine from which it reaches the endpoint. If the endpoint means this machine, but by an address
+    that others do not reach, such as 127.0.1.1, it is the address on the default route. A name comes last: others may resolve
+    it to something else. If only a probe gave the yes, it is none of these: NAT may forward the endpoint's port and no other.
     """
     if any(code == "loopback" for code, _ in match.warnings):
         return None

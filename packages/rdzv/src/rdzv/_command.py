@@ -35,14 +35,14 @@ _HOST, _NOT_HOST, _BAD_INPUT, _UNDECIDED, _PROBLEM, _FAULT = 0, 1, 2, 3, 4, 70
 _NO_JOB = 1
 
 _QUESTION = "Where does a distributed job meet, and is it here?"
-# Options of torchrun that change nothing about the endpoint; they are taken so that a command line can be pasted.
+# Options of torchrun that change nothing about the endpoint; they are accepted so that a command line can be pasted.
 _PASTED = ("rdzv-backend", "rdzv-id", "nproc-per-node", "max-restarts", "local-addr")
 _ABOUT_CHECK = """\
 Decide whether this machine is the one that an endpoint means, as
 torchrun would, and say why, and what will go wrong."""
 _ABOUT_ENV = """\
-Print where the job meets in which this runs, as its scheduler has
-it in the environment."""
+Print where the job that runs this meets, from the variables that its
+scheduler has set."""
 _COMMANDS = "\n".join(
     f"{name:<6} {about}".replace("\n", "\n       ") for name, about in (("check", _ABOUT_CHECK), ("env", _ABOUT_ENV))
 )
@@ -50,16 +50,16 @@ _EXAMPLES = """\
 examples:
   rdzv check "$(hostname):29400"              would this machine host the store?
   rdzv check node0.cluster:29400 --nnodes 4   what goes wrong with four nodes?
-  rdzv check head.svc:29400 --wait 60         wait for a name that is to come
+  rdzv check head.svc:29400 --wait 60         wait for a name to appear
   rdzv check 203.0.113.7:29400 --probe        prove it through NAT, a ClusterIP
   rdzv check node0:29400 --json | jq .answer  true, false or null
   rdzv check --nnodes=4 --rdzv-backend=c10d --rdzv-endpoint=node0:29400
-                                              what torchrun was given, pasted
+                                              options of torchrun, pasted
 
 environment:
-  PET_RDZV_ENDPOINT, PET_RDZV_CONF and PET_NNODES are read as torchrun reads
-  them: they stand for what is not given. Without an endpoint there either, it
-  is that of the job, as in `rdzv env`. NO_COLOR switches colours off.
+  PET_RDZV_ENDPOINT, PET_RDZV_CONF and PET_NNODES are read, as torchrun reads
+  them, for what is not given. If that names no endpoint, it is that of the job,
+  as `rdzv env` prints it. NO_COLOR switches colours off.
 
 exit status:
   0 this machine is the host   1 it is not   2 bad input   3 undecided
@@ -78,8 +78,7 @@ exit status:
   0 it is printed   1 no scheduler has set anything
   2 bad input, the environment included
   70 it cannot be written, or a fault of rdzv
-  Without a job, or with one that cannot be read, the shell is given "false",
-  so that eval fails too.
+  With 1 and 2, --format shell prints "false", so that eval fails too.
 """
 
 
@@ -87,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, those of the process by default, and return its exit status."""
     try:  # noqa: SIM105  # contextlib would cost each start more than this whole module
         _handle_signals()
-    except ValueError:  # On another thread than the main one signals are not ours.
+    except ValueError:  # Only the main thread can handle signals.
         pass
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -85,7 +85,7 @@ def read(config: str) -> tuple[dict[str, str], list[Finding]]:
 
 
 def _places(config: str) -> dict[str, list[tuple[int, int]]]:
-    """Where each option stands in the text, by its key."""
+    """Where each option is in the text, by its key."""
     places: dict[str, list[tuple[int, int]]] = {}
     start = 0
     for option in config.split(","):

@@ -24,7 +24,7 @@ class Taken:
 
 
 def state_of(port: int) -> Taken | None:
-    """What keeps this machine from listening on a port; None where nothing does, or nobody can know."""
+    """What keeps this machine from listening on a port; None if nothing does, or it cannot be found out."""
     import os
     import socket
 

@@ -48,7 +48,7 @@ class Progress:
         self._thread: threading.Thread | None = threading.Thread(target=self._run, name="rdzv-progress", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError:  # No thread is left. Nobody sees the progress, but there is an answer.
+        except RuntimeError:  # No further thread can start: go on without showing progress.
             self._thread = None
 
     def __exit__(self, *_: object) -> None:

@@ -41,7 +41,7 @@ def why_unresolved(host: str, error: str, *, waited: bool) -> tuple[str, str]:
     if kind == "silent":
         text = f"The name server{asked} does not answer. Check {_RESOLV_CONF} and the network, or give an address."
         return "no-answer", text
-    return "look-up-failed", "The look-up itself failed; the error says with what. An address needs no look-up: give one."
+    return "look-up-failed", "The look-up itself failed; the error says why. An address needs no look-up: give one."
 
 
 def _kind(error: str) -> Literal["unknown", "empty", "silent"] | None:
@@ -57,7 +57,7 @@ def _kind(error: str) -> Literal["unknown", "empty", "silent"] | None:
 
 
 def _name_servers() -> list[str] | None:
-    """The addresses of the name servers; None where they are not to be found out, or this system has them elsewhere."""
+    """The addresses of the name servers; None if they cannot be found out, or this system keeps them elsewhere."""
     import sys
 
     text = _read(_RESOLV_CONF)
@@ -76,7 +76,7 @@ def _is_local_only() -> bool:
 
 
 def _read(path: str) -> str | None:
-    """The text of a file, none where there is no such file; None where nobody can know."""
+    """The text of a file, empty if there is no such file; None if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(_MOST_BYTES)

@@ -69,7 +69,7 @@ complete -c rdzv -n '_shtab_rdzv_using check' -l strict -d 'end with 4 where a p
 complete -c rdzv -n '_shtab_rdzv_using check' -l json -s j -d 'print one JSON object'
 complete -c rdzv -n '_shtab_rdzv_using check' -l quiet -s q -d 'print nothing but problems and errors; the exit status tells'
 complete -c rdzv -n '_shtab_rdzv_using check' -l help -s h -d 'print this help'
-complete -c rdzv -n '_shtab_rdzv_using; and test $_shtab_rdzv_npos -eq 0' -a env -d 'Print where the job meets in which this runs, as its scheduler has'
+complete -c rdzv -n '_shtab_rdzv_using; and test $_shtab_rdzv_npos -eq 0' -a env -d 'Print where the job that runs this meets, from the variables that its'
 complete -c rdzv -n '_shtab_rdzv_using env' -l format -xka "shell args json" -d 'for eval, as options, or as an object'
 complete -c rdzv -n '_shtab_rdzv_using env' -l backend -x -d 'as in torchrun --rdzv-backend (rdzv)'
 complete -c rdzv -n '_shtab_rdzv_using env' -l help -s h -d 'print this help'
