@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,7 +29,7 @@ def session(parameters: Callable[..., Any]) -> Callable[..., Session]:
 
     def make(store: Any, *, hosts: bool = False, endpoint: str = TWO) -> Session:
         params = parameters(endpoint, local_addr="127.0.0.1")
-        entered: Any = SimpleNamespace(hosts=hosts, place=1)
+        entered: Any = SimpleNamespace(hosts=hosts, place=1, beats=store)
         return Session(params, Options(params), read_endpoints(endpoint, 1, alone=False), store, entered, None)
 
     return make
@@ -127,6 +128,26 @@ def test_leaving_a_lost_store_is_no_error(session: Callable[..., Session], clock
     made._bounded = SimpleNamespace(add=raising(RuntimeError("Broken pipe")))  # type: ignore[assignment]
     made.leave(2)
     assert clock.now == 0
+
+
+def test_node_that_waits_for_the_others_to_finish_is_heard(parameters: Callable[..., Any]) -> None:
+    """Its torchrun does so in the store for minutes. Heartbeats have a connection of their own, or the others would restart."""
+    params = parameters(keep_alive_interval=1)
+    endpoints = read_endpoints(params.endpoint, 1, alone=False)
+    waits = threading.Event()
+    made = open_session(params, Options(params), endpoints)
+
+    def wait() -> None:
+        waits.set()
+        made.store.wait(["finished"], timedelta(seconds=30))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    waits.wait()
+    try:
+        made._bounded.set("finished", "")
+    finally:
+        waiting.join()
 
 
 # --- Given up

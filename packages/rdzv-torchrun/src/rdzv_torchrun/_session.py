@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from time import monotonic, sleep
 
 from ._advertise import advertised, is_loopback
@@ -63,8 +62,8 @@ class Session:
         self.local_addr: str | None = params.local_addr
         self.advertised = advertised
         self.view = LocalView(options.expiry, options.last_call_timeout)
-        self._bounded = BoundedStore(store, options.silence)
-        # A file always answers.
+        # A file always answers, and whoever waits for a key holds nobody up there.
+        self._bounded = BoundedStore(entered.beats if entered else store, options.silence)
         self.backend = RdzvBackend(self._bounded if entered else store, params.run_id, self.view)
         self.handler: RendezvousHandler = create_handler(store, self.backend, _called(params, params.local_addr or advertised))
 
@@ -231,7 +230,7 @@ def open_session_again(
         )
     except NotEnteredError as error:
         raise RendezvousConnectionError(f"No rendezvous store at {places(endpoints)} within {seconds:g} s: {error}") from None
-    entered.store.set_timeout(timedelta(seconds=options.read_timeout))
+    entered.set_timeout(options.read_timeout)
     return _on_store(params, options, endpoints, entered)
 
 

@@ -69,7 +69,7 @@ _PROCESS = uuid4().hex
 class Entered:
     """A store that this node has entered."""
 
-    __slots__ = ("address", "elsewhere", "hosts", "job", "obstacle", "place", "port", "server", "store")
+    __slots__ = ("address", "beats", "elsewhere", "hosts", "job", "obstacle", "place", "port", "server", "store")
 
     def __init__(self, store: TCPStore, address: str | None, server: TCPStore | None, *, hosts: bool, place: int = 0) -> None:
         self.store = store
@@ -82,6 +82,14 @@ class Entered:
         self.elsewhere: str | None = None  # the address of another store of the same job at the same endpoint
         # The run id of the job whose node opened the store; None where this backend did not open it.
         self.job = _text(store, _JOB_KEY)
+        # A connection of its own for heartbeats: who waits for a key, as torchrun does for nodes that finish later, holds up
+        # all else on the connection.
+        self.beats = _client(address, self.port, store.timeout.total_seconds()) if address else open_store(self.port)
+
+    def set_timeout(self, seconds: float) -> None:
+        """What operations may take."""
+        for connection in (self.store, self.beats):
+            connection.set_timeout(timedelta(seconds=seconds))
 
     def sever(self) -> None:
         """End this node's connections to the store: it is lost."""
@@ -115,9 +123,9 @@ def own_store(run_id: str, timeout: float) -> Entered:
         own = bounded(timeout, _NOT_OPEN, open_store, in_pytorch=True)
         own.set_timeout(timedelta(seconds=timeout))
         own.set(_JOB_KEY, run_id)
+        return Entered(own, "127.0.0.1", own, hosts=True)
     except (OSError, RuntimeError) as error:
         raise NotEnteredError(_reason(error)) from None
-    return Entered(own, "127.0.0.1", own, hosts=True)
 
 
 def enter_store(
@@ -150,7 +158,7 @@ def enter_store(
     while True:
         try:
             entered = entrance.as_told() if is_host else entrance.attempt(may_host=is_host is None)
-            entered.store.set_timeout(timedelta(seconds=timeout))
+            entered.set_timeout(timeout)
             return entered
         except (OSError, RuntimeError, ValueError) as error:  # PyTorch's own errors are RuntimeErrors
             reason = _reason(error) + entrance.obstacle
