@@ -142,6 +142,16 @@ def test_node_that_tells_nothing_ends_the_round() -> None:
         settle(node(), part(HashStore(), 0, 2), 0.05)
 
 
+def test_round_that_one_node_has_given_up_begins_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has told its part, and the others were too late for it. Their torchrun would wait for it, and then end the job."""
+    monkeypatch.setattr(_rounds, "_REACH_SECONDS", -1.95)  # 2 s are added
+    store = HashStore()
+    with pytest.raises(RuntimeError):
+        settle(node(), part(store, 1, 2), -1.95)
+    with pytest.raises(RuntimeError):
+        settle(node(), part(store, 0, 2), 0.05)
+
+
 def test_store_that_falls_silent_is_given_up() -> None:
     """PyTorch's client would wait for ever, and Ctrl-C with it."""
     enough = threading.Event()

@@ -10,6 +10,8 @@ All of this travels through the store of the round that PyTorch gives::
     each node         rdzv/node/<rank>   whether it hosts, and the address it advertises
     PyTorch's rank 0  rdzv/plan          a name for the round, who is first, and everybody's addresses
     the first node    rdzv/workers       port and addresses of the workers' store
+    each node         rdzv/ready         how many know all that
+    the last of them  rdzv/begin         that all do: a node that has given the round up by then has given it up for all
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ _REACH_SECONDS = 10.0
 _MOST_WAYS = 8
 # The others wait so many seconds longer than the node that waits for all of them.
 _MARGIN = 2.0
+_SILENT = "the rendezvous store does not answer"
 
 
 class Round:
@@ -69,10 +72,21 @@ def settle(session: Session, info: RendezvousInfo, patience: float) -> Round:
         worker_store = open_store()
         port, ways = worker_store.port, _ways(session, addresses)
         store.set("rdzv/workers", json.dumps([port, ways]))
-        return Round(name, 0, nodes, RendezvousStoreInfo(ways[0], port), worker_store)
-    port, ways = json.loads(_get(store, "rdzv/workers", patience + _MARGIN))
-    # The other nodes stay in PyTorch's order.
-    return Round(name, rank + (rank < first), nodes, RendezvousStoreInfo(_way(ways, port), port), None)
+        settled = Round(name, 0, nodes, RendezvousStoreInfo(ways[0], port), worker_store)
+    else:
+        port, ways = json.loads(_get(store, "rdzv/workers", patience + _MARGIN))
+        # The other nodes stay in PyTorch's order.
+        settled = Round(name, rank + (rank < first), nodes, RendezvousStoreInfo(_way(ways, port), port), None)
+    _begin(store, nodes, patience)
+    return settled
+
+
+def _begin(store: Store, nodes: int, patience: float) -> None:
+    """Wait until all nodes have come this far. torchrun asks each of them once more, and ends the job where one is missing."""
+    seconds = patience + _REACH_SECONDS + _MARGIN
+    if bounded(seconds, _SILENT, lambda: store.add("rdzv/ready", 1), in_pytorch=True) == nodes:
+        store.set("rdzv/begin", "")
+    _get(store, "rdzv/begin", seconds)
 
 
 def _get(store: Store, key: str, seconds: float) -> bytes:
@@ -81,7 +95,7 @@ def _get(store: Store, key: str, seconds: float) -> bytes:
         value: bytes = store.get(key)
         return value
 
-    return bounded(seconds + 1.0, "the rendezvous store does not answer", wait_and_get, in_pytorch=True)
+    return bounded(seconds + 1.0, _SILENT, wait_and_get, in_pytorch=True)
 
 
 def _ways(session: Session, addresses: list[str]) -> list[str]:
