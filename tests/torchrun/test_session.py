@@ -27,8 +27,8 @@ TWO = "node0:1,node1:2"
 def session(parameters: Callable[..., Any]) -> Callable[..., Session]:
     """A node's session on a store that it has entered."""
 
-    def make(store: Any, *, hosts: bool = False, endpoint: str = TWO) -> Session:
-        params = parameters(endpoint, local_addr="127.0.0.1")
+    def make(store: Any, *, hosts: bool = False, endpoint: str = TWO, run_id: str = "job") -> Session:
+        params = parameters(endpoint, local_addr="127.0.0.1", run_id=run_id)
         entered: Any = SimpleNamespace(hosts=hosts, place=1, beats=store)
         return Session(params, Options(params), read_endpoints(endpoint, 1, alone=False), store, entered, None)
 
@@ -45,6 +45,17 @@ def test_nodes_from_another_store_are_told_that_a_round_is_wanted(session: Calla
     assert not ours.is_wanted()
     theirs.wants_a_round()
     assert ours.is_wanted()
+
+
+def test_jobs_that_share_a_store_are_told_apart(session: Callable[..., Session], clock: SimpleNamespace) -> None:
+    """A round that one wants restarts no workers of the other, and nodes that leave one do not count for the other."""
+    store = HashStore()
+    ours, theirs = session(store, hosts=True), session(store, run_id="theirs")
+    theirs.wants_a_round()
+    theirs.leave(2)
+    assert not ours.is_wanted()
+    ours.leave(2)
+    assert clock.now > 3
 
 
 def test_nodes_that_come_back_are_counted(session: Callable[..., Session]) -> None:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ._store import Entered
     from ._torch import RendezvousHandler, Store
 
-_WANTED_KEY = "rdzv_torchrun/wanted"
-_LEFT_KEY = "rdzv_torchrun/left"
 _BACK_KEY = "rdzv_torchrun/back"
 # PyTorch's handlers look at the state once a second.
 _LEAVE_SECONDS = 3.0
@@ -57,6 +55,9 @@ class Session:
         advertised: str | None,
     ) -> None:
         self._run_id = params.run_id
+        # Several jobs may share a store.
+        self._wanted_key = f"rdzv_torchrun/wanted/{params.run_id}"
+        self._left_key = f"rdzv_torchrun/left/{params.run_id}"
         self.store = store
         self.entered = entered
         self.local_addr: str | None = params.local_addr
@@ -85,13 +86,13 @@ class Session:
     def wants_a_round(self) -> None:
         """Tell nodes that have come from another store, and still run there, that there is to be a new round."""
         if self.entered is not None:
-            self._bounded.add(_WANTED_KEY, 1)
+            self._bounded.add(self._wanted_key, 1)
             if self.hosts:
                 self._bounded.delete_key(RUNNING_KEY)
 
     def is_wanted(self) -> bool:
         """Whether any node has called `wants_a_round`."""
-        return bool(self._bounded.check([_WANTED_KEY]))
+        return bool(self._bounded.check([self._wanted_key]))
 
     def settled(self) -> None:
         """A round has begun."""
@@ -121,10 +122,10 @@ class Session:
             return
         deadline = monotonic() + _LEAVE_SECONDS
         try:
-            left = self._bounded.add(_LEFT_KEY, 1)
+            left = self._bounded.add(self._left_key, 1)
             while self.hosts and left < nodes and monotonic() < deadline:
                 sleep(_LEAVE_PAUSE)
-                left = self._bounded.add(_LEFT_KEY, 0)
+                left = self._bounded.add(self._left_key, 0)
         except (OSError, RuntimeError):
             pass
 
