@@ -244,3 +244,14 @@ def test_host_finishes_before_the_others_and_is_gone(lab: Lab) -> None:
         job.nodes["node1"].kill()
         assert [job.nodes[name].wait() for name in ("node2", "node3")] == [0, 0], job.log()
         assert job.nodes["node2"].said("the rendezvous store is lost")
+
+
+def test_host_finishes_long_before_the_others(lab: Lab) -> None:
+    """Its agent waits for them at the end, for longer than a dead node is waited for. Nobody takes it for dead."""
+    with Cluster(lab, ONE) as job:
+        begin = time.monotonic()
+        job.start("node1")
+        job.start("node2", "node3", env={"RDZV_TEST_LATE": "20"})
+        job.trains(*ALL, since=begin, within=LIMIT)
+        assert job.finish(*ALL) == [0, 0, 0], job.log()
+        assert len({step.pid for step in job.steps if step.world == len(ALL)}) == len(ALL)
