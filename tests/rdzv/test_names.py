@@ -10,10 +10,9 @@ import rdzv.utils
 import rdzv_config
 import rdzv_endpoint
 import rdzv_hostmatch
-import rdzv_scheduler
 import rdzv_timer
 
-LEAVES = [rdzv_config, rdzv_endpoint, rdzv_hostmatch, rdzv_scheduler, rdzv_timer]
+LEAVES = [rdzv_config, rdzv_endpoint, rdzv_hostmatch, rdzv_timer]
 
 
 def test_the_meta_package_exports_what_the_leaves_export() -> None:

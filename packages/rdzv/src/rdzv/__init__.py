@@ -1,12 +1,12 @@
-"""PyTorch's rendezvous helpers without PyTorch: the public names of the five distributions, and the whole check, in one place.
+"""PyTorch's rendezvous helpers without PyTorch: the public names of their distributions, and the whole check, in one place.
 
-``rdzv_scheduler`` knows where a job meets, ``rdzv_endpoint`` reads such a place from a text, ``rdzv_config`` the options,
-``rdzv_hostmatch`` decides whether this machine is the one, ``rdzv_timer`` keeps a heartbeat going. :func:`check` is what the
-command ``rdzv check`` prints. :mod:`rdzv.utils` has what PyTorch has, under its original names.
+``rdzv_endpoint`` reads where a job meets, ``rdzv_config`` its options, ``rdzv_hostmatch`` decides whether this machine is the
+one, ``rdzv_timer`` keeps a heartbeat going. :func:`check` is what the command ``rdzv check`` prints. :mod:`rdzv.utils` has what
+PyTorch has, under its original names. What a scheduler says of a job is in ``rdzv_scheduler``, which this does not load.
 """
 
 # Python 3.15 loads each of these when a name of its is first used (PEP 810); older ones take no notice.
-__lazy_modules__: list[str] = ["rdzv._check", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_scheduler", "rdzv_timer"]
+__lazy_modules__: list[str] = ["rdzv._check", "rdzv_config", "rdzv_endpoint", "rdzv_hostmatch", "rdzv_timer"]
 
 from rdzv_config import (
     ConfigError,
@@ -26,7 +26,6 @@ from rdzv_hostmatch import (
     matches_machine_hostname,
     source_address,
 )
-from rdzv_scheduler import Job, SchedulerError, expand_hostlist, job_of
 from rdzv_timer import MissedTick, PeriodicTimer, delay
 
 from ._check import Report, check
@@ -35,15 +34,12 @@ __all__ = [
     "ConfigError",
     "EndpointError",
     "HostMatch",
-    "Job",
     "MatchRule",
     "MissedTick",
     "PeriodicTimer",
     "Report",
-    "SchedulerError",
     "check",
     "delay",
-    "expand_hostlist",
     "format_rendezvous_config",
     "format_rendezvous_endpoint",
     "get_as_bool",
@@ -51,7 +47,6 @@ __all__ = [
     "get_as_int",
     "get_as_timedelta",
     "is_local_address",
-    "job_of",
     "match_host",
     "matches_machine_hostname",
     "parse_rendezvous_config",
