@@ -28,11 +28,8 @@ from deviations import DEVIATIONS, machine, outcome  # noqa: E402
 from rdzv import (  # noqa: E402
     ConfigError,
     EndpointError,
-    SchedulerError,
-    expand_hostlist,
     format_rendezvous_config,
     format_rendezvous_endpoint,
-    job_of,
     match_host,
     parse_rendezvous_config,
     parse_rendezvous_endpoint,
@@ -41,6 +38,7 @@ from rdzv import (  # noqa: E402
 )
 from rdzv._command import main  # noqa: E402
 from rdzv_hostmatch import _match, _probe  # noqa: E402
+from rdzv_scheduler import SchedulerError, expand_hostlist, job_of  # noqa: E402
 
 _FOUND = upstream_file.find()
 if _FOUND is None:

@@ -24,6 +24,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import rdzv
+import rdzv_scheduler
 from rdzv_hostmatch import _probe
 
 THREADS = 64
@@ -87,14 +88,18 @@ def questions(number: int) -> dict[str, Callable[[], bool]]:
 
     def scheduler_error() -> bool:
         try:
-            rdzv.job_of({"SLURM_JOB_ID": key})
-        except rdzv.SchedulerError as error:
+            rdzv_scheduler.job_of({"SLURM_JOB_ID": key})
+        except rdzv_scheduler.SchedulerError as error:
             return error.variable == "SLURM_JOB_NODELIST"
         return False
 
     def job() -> bool:
-        read = rdzv.job_of({"SLURM_JOB_ID": key, "SLURM_JOB_NODELIST": f"{key}n[1-3]"})
-        return isinstance(read, rdzv.Job) and (read.run_id, read.nodes[2]) == (key, f"{key}n3")
+        read = rdzv_scheduler.job_of({"SLURM_JOB_ID": key, "SLURM_JOB_NODELIST": f"{key}n[1-3]"})
+        return isinstance(read, rdzv_scheduler.Job) and (read.run_id, read.nodes[2]) == (key, f"{key}n3")
+
+    def checked() -> bool:
+        report = rdzv.check(f"{foreign}:{port}")
+        return isinstance(report, rdzv.Report) and (report.host, report.port, report.answer) == (foreign, port, False)
 
     return {
         "ConfigError": config_error,
@@ -104,9 +109,11 @@ def questions(number: int) -> dict[str, Callable[[], bool]]:
         "MatchRule": lambda: rdzv.match_host(host, names=[host]).rule is rdzv.MatchRule.OWN_NAME,
         "MissedTick": timer,
         "PeriodicTimer": timer,
+        "Report": checked,
         "SchedulerError": scheduler_error,
+        "check": checked,
         "delay": lambda: rdzv.delay((0.01, 0.011), stop=ran) is ran.is_set(),
-        "expand_hostlist": lambda: list(rdzv.expand_hostlist(f"{key}n[1-2]")) == [f"{key}n1", f"{key}n2"],
+        "expand_hostlist": lambda: list(rdzv_scheduler.expand_hostlist(f"{key}n[1-2]")) == [f"{key}n1", f"{key}n2"],
         "format_rendezvous_config": lambda: rdzv.format_rendezvous_config(options) == f"{key}={number},other=x",
         "format_rendezvous_endpoint": lambda: rdzv.format_rendezvous_endpoint(host, port) == f"{host}:{port}",
         "get_as_bool": lambda: rdzv.get_as_bool({key: number % 2}, key) is bool(number % 2),
@@ -167,8 +174,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long, all in all (60)")
     seconds = parser.parse_args().seconds
     setattr(socket, "getaddrinfo", resolve)  # noqa: B010  # a replacement need not have its type
-    if set(questions(0)) != set(rdzv.__all__):
-        raise SystemExit(f"not asked: {set(rdzv.__all__) ^ set(questions(0))}")
+    public = {*rdzv.__all__, *rdzv_scheduler.__all__}
+    if set(questions(0)) != public:
+        raise SystemExit(f"not asked: {public ^ set(questions(0))}")
     right: list[Counter[str]] = []
     wrong: list[str] = []
     first, second = (half(seconds / 2, right, wrong) for _ in range(2))
@@ -184,7 +192,7 @@ def main() -> int:
     for what, times in Counter(wrong).most_common(20):
         print(f"FAILED ({times} times): {what}")
     print(f"{total.total()} passed, {len(wrong)} failed")
-    return bool(wrong) or set(total) != set(rdzv.__all__)
+    return bool(wrong) or set(total) != set(questions(0))
 
 
 if __name__ == "__main__":
