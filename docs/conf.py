@@ -42,7 +42,7 @@ python_maximum_signature_line_length = 90
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 # These are the examples of docstrings. Blocks in pages are run by tests/docs, with a made-up machine.
-doctest_global_setup = "from rdzv import *"
+doctest_global_setup = "from rdzv import *; from rdzv_scheduler import *"
 
 # What is copied is what one types: the commands of a session without the prompt, and without what they print.
 copybutton_prompt_text = "$ "

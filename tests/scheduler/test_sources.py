@@ -318,7 +318,10 @@ def test_an_endpoint_with_a_bad_port_is_refused(endpoint: str) -> None:
     )
 
 
-@pytest.mark.parametrize("endpoint", [":29400", "[]:29400", "a b:29400", "node[1-2]:29400", "$(hostname):1", "a,b"])
+@pytest.mark.parametrize(
+    "endpoint",
+    ["[2001:db8t::1]:29400", "2001:db8t::1", ":29400", "[]:29400", "a b:29400", "node[1-2]:29400", "$(hostname):1", "a,b"],
+)
 def test_an_endpoint_names_one_host(endpoint: str) -> None:
     """No list, and nothing for a shell."""
     assert refusal({**KUBEFLOW, "PET_RDZV_ENDPOINT": endpoint}) == (

@@ -112,7 +112,7 @@ class _Variables:
         return self.host(variable, host), port
 
     def host(self, variable: str, name: str) -> str:
-        if not name or not IN_NAMES.issuperset(name):
+        if not name or not IN_NAMES.issuperset(name) or (":" in name and not _is_ipv6(name)):
             raise self.bad(variable, "does not name one host")
         return name
 
@@ -182,6 +182,16 @@ class _Variables:
         value = self.environ[variable]
         shown = value if len(value) <= _MOST_SHOWN else f"{value[:_MOST_SHOWN]}..."
         return SchedulerError(f"{variable} {problem}: {shown!a}.", variable, value, None, hint)
+
+
+def _is_ipv6(text: str) -> bool:
+    from ipaddress import IPv6Address
+
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _number(text: str) -> int | None:
