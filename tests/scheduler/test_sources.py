@@ -318,9 +318,25 @@ def test_an_endpoint_with_a_bad_port_is_refused(endpoint: str) -> None:
     )
 
 
+def test_the_first_node_of_a_list_is_a_host() -> None:
+    """A node list may have a colon in it; an endpoint's host may not, but for an IPv6 address."""
+    environ = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "10.0.0.5:60"}
+    assert refusal(environ)[0] == "SLURM_JOB_NODELIST does not name one host: '10.0.0.5:60'."
+
+
 @pytest.mark.parametrize(
     "endpoint",
-    ["[2001:db8t::1]:29400", "2001:db8t::1", ":29400", "[]:29400", "a b:29400", "node[1-2]:29400", "$(hostname):1", "a,b"],
+    [
+        "[2001:db8t::1]:29400",
+        "2001:db8t::1",
+        "a%b:29400",
+        ":29400",
+        "[]:29400",
+        "a b:29400",
+        "node[1-2]:29400",
+        "$(hostname):1",
+        "a,b",
+    ],
 )
 def test_an_endpoint_names_one_host(endpoint: str) -> None:
     """No list, and nothing for a shell."""

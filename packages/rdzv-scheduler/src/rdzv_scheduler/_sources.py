@@ -112,14 +112,14 @@ class _Variables:
         return self.host(variable, host), port
 
     def host(self, variable: str, name: str) -> str:
-        if not name or not IN_NAMES.issuperset(name) or (":" in name and not _is_ipv6(name)):
+        if not _is_host(name):
             raise self.bad(variable, "does not name one host")
         return name
 
     def hosts(self, variable: str, found: Iterable[str]) -> list[str]:
         """The hosts that were found by way of this variable, each of them once."""
         hosts = list(dict.fromkeys(found))
-        if not all(host and IN_NAMES.issuperset(host) for host in hosts):
+        if not all(map(_is_host, hosts)):
             raise self.bad(variable, "names something that is not a host")
         return hosts
 
@@ -166,7 +166,8 @@ class _Variables:
             raise self.bad(counted_by, f"contradicts {variable}, which has {count} nodes", _UNSET_OUTER)
         if ranked_by:
             rank = self.rank(count, ranked_by)
-        return Job(self.scheduler, next(names(elements)), hostlist, count, count, rank, run_id, _port_of(run_id))
+        first = self.host(variable, next(names(elements)))
+        return Job(self.scheduler, first, hostlist, count, count, rank, run_id, _port_of(run_id))
 
     def job_of_first(self, host: str, run_id: str, counted_by: str, ranked_by: str) -> Job:
         """The job of which only the first node is named."""
@@ -184,7 +185,12 @@ class _Variables:
         return SchedulerError(f"{variable} {problem}: {shown!a}.", variable, value, None, hint)
 
 
-def _is_ipv6(text: str) -> bool:
+def _is_host(text: str) -> bool:
+    """Whether `rdzv_endpoint` takes it: a name, or an address; a colon, or the ``%`` of a zone, is in IPv6 addresses only."""
+    if not text or not IN_NAMES.issuperset(text):
+        return False
+    if ":" not in text and "%" not in text:
+        return True
     from ipaddress import IPv6Address
 
     try:
